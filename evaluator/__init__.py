@@ -1,0 +1,1 @@
+"""Turns what a sandbox saw into verdicts, and verdicts into numbers."""

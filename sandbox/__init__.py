@@ -1,0 +1,1 @@
+"""Runs files nobody trusts, within limits, and reports what happened."""

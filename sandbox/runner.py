@@ -1,0 +1,86 @@
+"""The sandbox contract: jobs in, what was seen out, and one error for a broken sandbox."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Literal, Protocol, Self
+
+from srs.types import ExecResult
+
+Backend = Literal["auto", "docker", "process"]
+
+
+class SandboxError(Exception):
+    """The judge is broken (no daemon, worker dead twice, disk full); says nothing about the program."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one job may use. The timeout is wall-clock and covers import, collection and all tests."""
+
+    timeout_s: float = 5.0
+    memory_mib: int = 512
+    output_kib: int = 256
+    processes: int = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One program to run.
+
+    ``solution`` is written as ``solution.py``. With ``test`` set, it is written as
+    ``test_solution.py`` and collected by pytest. With ``stdin`` set, the solution runs as a script
+    once per entry, and its stdout is returned.
+    """
+
+    solution: str
+    test: str | None = None
+    stdin: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxConfig:
+    """The ``[sandbox]`` section."""
+
+    backend: Backend = "auto"
+    """``auto`` takes Docker when a daemon answers, else the process backend."""
+    workers: int = 0
+    """Warm workers; 0 = one per core."""
+    timeout_s: float = 5.0
+    memory_mib: int = 512
+    output_kib: int = 256
+    processes: int = 64
+    image: str = ""
+    """Docker image; empty = the one built from ``sandbox/Dockerfile``."""
+    runtime: str = ""
+    """Docker runtime, such as ``runsc``; empty = the daemon's default."""
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            timeout_s=self.timeout_s,
+            memory_mib=self.memory_mib,
+            output_kib=self.output_kib,
+            processes=self.processes,
+        )
+
+
+class Sandbox(Protocol):
+    """Runs jobs on warm workers. Entering starts the workers, leaving removes all they made."""
+
+    name: str
+    not_covered: tuple[str, ...]
+    """What this backend does not protect against here, one phrase each."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[ExecResult]:
+        """Results in the order of ``jobs``, which is consumed lazily while earlier jobs run.
+
+        Raises SandboxError when a job could not be run even on a fresh worker.
+        """
+        ...

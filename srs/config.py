@@ -1,0 +1,227 @@
+"""The run's configuration: typed sections, TOML files, and one clear error for each mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from sandbox.runner import SandboxConfig
+from scheduler.config import SchedulerConfig
+from srs.types import UserError
+
+Target = Literal["self", "reference", "mix"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    rounds: int = 10
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TasksConfig:
+    source: str = "tiny"
+    """A .jsonl, .json or .parquet file, a hub id, or ``tiny``: the tasks that ship with the package."""
+    held_out_share: float = 0.2
+    """Share of the groups kept for evaluation; ``tiny`` brings its own held-out file instead."""
+    split_seed: int = 0
+    subsets: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    difficulties: tuple[str, ...] = ()
+    importable_only: bool = False
+    """Keep only tasks whose imports exist in the sandbox."""
+    limit: int = 0
+    """Keep at most so many training tasks, drawn by hash; 0 = all."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    path: str = "tiny"
+    """A local folder, a hub id, or ``tiny``: the model that ships with the package."""
+    template: Literal["auto", "chat", "plain"] = "auto"
+    """``auto`` uses the tokenizer's chat template when it has one."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_length: int = 2048
+    """Prompt and completion together, in tokens."""
+    trust_remote_code: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateConfig:
+    engine: Literal["auto", "vllm", "transformers"] = "auto"
+    n: int = 5
+    """Candidates per task."""
+    temperature: float = 0.7
+    top_p: float = 0.95
+    max_tokens: int = 512
+    gpu_memory_utilization: float = 0.85
+    kv_cache_gib: int = 1
+    """vLLM's cache on a CPU."""
+    batch_size: int = 64
+    """Sequences per forward pass of the transformers engine."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneConfig:
+    target: Target = "mix"
+    """``self``: own passing code; ``reference``; ``mix``: own, else the reference."""
+    max_per_task: int = 1
+    """Distinct own solutions taken per task and round."""
+    lora_r: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float = 0.0
+    target_modules: tuple[str, ...] = ()
+    """Empty = every linear layer but the output head."""
+    learning_rate: float = 5e-5
+    epochs: int = 1
+    batch_size: int = 8
+    """Examples per optimiser step."""
+    micro_batch_size: int = 8
+    """Examples per forward pass; divides ``batch_size``."""
+    gradient_checkpointing: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DpoConfig:
+    enabled: bool = True
+    learning_rate: float = 1e-5
+    beta: float = 0.1
+    sft_weight: float = 1.0
+    """Weight of the SFT term beside the sigmoid loss (RPO's alpha)."""
+    epochs: int = 2
+    batch_size: int = 8
+    micro_batch_size: int = 4
+    max_pairs_per_task: int = 2
+    max_age_rounds: int = 0
+    """Ignore candidates older than so many rounds; 0 = no bound."""
+    max_pairs: int = 0
+    """At most so many pairs in all; 0 = no bound."""
+    collapse_nats: float = 0.0
+    """Stop when the chosen answers' mean log-probability fell by so many nats; 0 = never."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EvalConfig:
+    every: int = 1
+    """Evaluate after every so many rounds; the first and last are always evaluated."""
+    n: int = 1
+    """Samples per held-out task; 1 = greedy."""
+    temperature: float = 0.2
+    final_n: int = 5
+    """Samples per held-out task for pass@k of base, last LoRA and DPO at the end."""
+    final_temperature: float = 0.8
+    limit: int = 0
+    """Evaluate on so many held-out tasks, drawn by hash; 0 = all."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    run: RunConfig = RunConfig()
+    tasks: TasksConfig = TasksConfig()
+    model: ModelConfig = ModelConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    generate: GenerateConfig = GenerateConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    dpo: DpoConfig = DpoConfig()
+    eval: EvalConfig = EvalConfig()
+
+
+def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a TOML file, apply ``section.key=value`` overrides in order, and check every key and type.
+
+    Override values are TOML values; a value that isn't valid TOML is taken as a string.
+    Raises UserError naming the file and key.
+    """
+    data: dict[str, Any] = {}
+    where = "--set"
+    if path is not None:
+        where = str(path)
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as e:
+            raise UserError(f"{path}: cannot read the config: {e.strerror}") from e
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise UserError(f"{path}: not valid TOML: {e}") from e
+    _check_keys(data, Config, where, "")
+    for text in overrides:
+        key, equals, raw = text.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot):
+            raise UserError(f"--set {text}: write it as section.key=value")
+        override = {section: {name: _toml_value(raw.strip())}}
+        _check_keys(override, Config, f"--set {text}", "")
+        data.setdefault(section, {}).update(override[section])
+    return from_dict(data, where)
+
+
+def from_dict(data: dict[str, Any], where: str) -> Config:
+    """Build a Config from nested dicts, checking types and bounds. Raises UserError naming the key."""
+    import pydantic
+
+    _check_keys(data, Config, where, "")
+    try:
+        config = pydantic.TypeAdapter(Config).validate_python(data)
+    except pydantic.ValidationError as e:
+        first = e.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{where}: {key}: {first['msg']}, got {first['input']!r}") from e
+    _check_bounds(config, where)
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The config as nested JSON-ready dicts; `from_dict` inverts it."""
+    result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return result
+
+
+def _check_keys(data: dict[str, Any], cls: type, where: str, prefix: str) -> None:
+    hints = get_type_hints(cls)
+    for key, value in data.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0.0)
+            raise UserError(f"{where}: unknown key {prefix}{key}; did you mean {prefix}{near[0]}?")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, dict):
+                raise UserError(f"{where}: {prefix}{key} is a section: write [{prefix}{key}]")
+            _check_keys(value, hints[key], where, f"{prefix}{key}.")
+
+
+def _check_bounds(c: Config, where: str) -> None:
+    rules = (
+        (c.run.rounds >= 0, "run.rounds", "must be 0 or more"),
+        (0 < c.tasks.held_out_share < 1, "tasks.held_out_share", "must be between 0 and 1"),
+        (c.scheduler.tasks_per_round >= 1, "scheduler.tasks_per_round", "must be 1 or more"),
+        (0 <= c.scheduler.new_share <= 1, "scheduler.new_share", "must be from 0 to 1"),
+        (c.generate.n >= 1, "generate.n", "must be 1 or more"),
+        (c.generate.temperature >= 0, "generate.temperature", "must be 0 or more"),
+        (0 < c.generate.top_p <= 1, "generate.top_p", "must be above 0 and at most 1"),
+        (c.generate.max_tokens >= 1, "generate.max_tokens", "must be 1 or more"),
+        (c.generate.max_tokens < c.model.max_length, "generate.max_tokens", "must leave room for a prompt in model.max_length"),
+        (c.sandbox.timeout_s > 0, "sandbox.timeout_s", "must be above 0"),
+        (c.sandbox.memory_mib >= 64, "sandbox.memory_mib", "must be 64 or more"),
+        (c.sandbox.workers >= 0, "sandbox.workers", "must be 0 or more"),
+        (c.finetune.lora_r >= 1, "finetune.lora_r", "must be 1 or more"),
+        (c.finetune.epochs >= 1, "finetune.epochs", "must be 1 or more"),
+        (c.finetune.batch_size % max(c.finetune.micro_batch_size, 1) == 0, "finetune.micro_batch_size", "must divide finetune.batch_size"),
+        (c.dpo.batch_size % max(c.dpo.micro_batch_size, 1) == 0, "dpo.micro_batch_size", "must divide dpo.batch_size"),
+        (c.eval.every >= 1, "eval.every", "must be 1 or more"),
+        (c.eval.n >= 1, "eval.n", "must be 1 or more"),
+        (c.eval.final_n >= 1, "eval.final_n", "must be 1 or more"),
+    )  # fmt: skip
+    for ok, key, rule in rules:
+        if not ok:
+            raise UserError(f"{where}: {key} {rule}")
+
+
+def _toml_value(raw: str) -> Any:
+    try:
+        return tomllib.loads(f"v = {raw}")["v"]
+    except tomllib.TOMLDecodeError:
+        return raw
