@@ -108,13 +108,10 @@ class DpoConfig:
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class EvalConfig:
     every: int = 1
-    """Evaluate after every so many rounds; the first and last are always evaluated."""
-    n: int = 1
-    """Samples per held-out task; 1 = greedy."""
-    temperature: float = 0.2
-    final_n: int = 5
-    """Samples per held-out task for pass@k of base, last LoRA and DPO at the end."""
-    final_temperature: float = 0.8
+    """Evaluate after every so many rounds; before the first and after the last always."""
+    n: int = 5
+    """Samples per held-out task for pass@k, beside one greedy answer for pass@1; 0 = greedy only."""
+    temperature: float = 0.8
     limit: int = 0
     """Evaluate on so many held-out tasks, drawn by hash; 0 = all."""
 
@@ -212,8 +209,8 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.finetune.batch_size % max(c.finetune.micro_batch_size, 1) == 0, "finetune.micro_batch_size", "must divide finetune.batch_size"),
         (c.dpo.batch_size % max(c.dpo.micro_batch_size, 1) == 0, "dpo.micro_batch_size", "must divide dpo.batch_size"),
         (c.eval.every >= 1, "eval.every", "must be 1 or more"),
-        (c.eval.n >= 1, "eval.n", "must be 1 or more"),
-        (c.eval.final_n >= 1, "eval.final_n", "must be 1 or more"),
+        (c.eval.n >= 0, "eval.n", "must be 0 or more"),
+        (c.eval.limit >= 0, "eval.limit", "must be 0 or more"),
     )  # fmt: skip
     for ok, key, rule in rules:
         if not ok:

@@ -1,0 +1,232 @@
+"""The run directory: every phase of a round is a file that appears whole or not at all.
+
+    config.json  environment.json  memory.sqlite  metrics.jsonl  report.html
+    pairs.jsonl  tasks_dropped.jsonl
+    rounds/0001/{plan.json, candidates.jsonl, verdicts.jsonl, train.json, evaluation.json, seconds.json}
+    adapters/0001/ … adapters/dpo/      evaluation/{base,sft,dpo,comparison}.json
+
+Files are written under a temporary name, flushed to disk, and renamed; the last file of a phase is its
+marker. A resumed run finds the markers and does only what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Self, TypeVar
+
+from srs import config as configs
+from srs.config import Config
+from srs.types import RoundRecord, UserError, from_json, to_json
+
+T = TypeVar("T")
+MAY_CHANGE = frozenset({"run.rounds", "sandbox.backend", "sandbox.workers"})
+"""Keys that a resumed run may set anew: they change how long or where, never what."""
+
+
+class RunDir:
+    """One run's files, held by one process at a time. Use `create` or `resume`."""
+
+    def __init__(self, path: Path, config: Config, lock: IO[str]) -> None:
+        self.path = path
+        self.config = config
+        self._lock = lock
+
+    @classmethod
+    def create(cls, path: Path, config: Config) -> Self:
+        """Start a run in a folder that is new or empty. Raises UserError when it holds anything."""
+        try:
+            if path.exists() and any(path.iterdir()):
+                hint = (
+                    "add --resume to continue it, or choose another --run-dir"
+                    if (path / "config.json").exists()
+                    else "choose another --run-dir"
+                )
+                raise UserError(f"{path}: the folder is not empty; {hint}")
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise UserError(f"{path}: cannot be used as a run directory: {e.strerror}") from e
+        lock = _take_lock(path)
+        run = cls(path, config, lock)
+        run.write_json("config.json", configs.to_dict(config))
+        return run
+
+    @classmethod
+    def resume(cls, path: Path, wanted: Callable[[Config], Config] = lambda stored: stored) -> Self:
+        """Open a run that `create` made. ``wanted`` maps its stored config to the one asked for now.
+
+        Raises UserError when there is no run, another process holds it, or the two configs differ in
+        a key that would change results.
+        """
+        file = path / "config.json"
+        if not file.is_file():
+            raise UserError(
+                f"{path}: no run to resume here (no config.json); start one without --resume"
+            )
+        try:
+            stored_dict = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as e:
+            raise UserError(f"{file}: not a readable run config: {e}") from e
+        stored = configs.from_dict(stored_dict, str(file))
+        now = wanted(stored)
+        for key, (before, after) in _differences(stored_dict, configs.to_dict(now)).items():
+            if key not in MAY_CHANGE:
+                raise UserError(
+                    f"{path}: this run was started with {key} = {json.dumps(before)}, not "
+                    f"{json.dumps(after)}; resume it without that change, or choose another --run-dir"
+                )
+        run = cls(path, now, _take_lock(path))
+        run.write_json("config.json", configs.to_dict(now))
+        run._remove_partial_files()
+        return run
+
+    def close(self) -> None:
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def round(self, number: int) -> str:
+        return f"rounds/{number:04d}"
+
+    def adapter(self, name: int | str) -> Path:
+        return self.path / "adapters" / (f"{name:04d}" if isinstance(name, int) else name)
+
+    def latest_adapter(self, before: int) -> int | None:
+        """The latest round < ``before`` that trained an adapter, or None."""
+        folder = self.path / "adapters"
+        found = (
+            [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.is_dir() else []
+        )
+        return max((number for number in found if number < before), default=None)
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """The JSON value of a phase: read if the phase is done, else made and written."""
+        if not self.has(name):
+            self.write_json(name, make())
+        return self.read_json(name)
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(_read(self.path / name))
+
+    def write_json(self, name: str, value: Any) -> None:
+        with self._whole_file(name) as file:
+            json.dump(value, file, ensure_ascii=True, indent=1)
+            file.write("\n")
+
+    def read_records(self, name: str, cls: type[T]) -> list[T]:
+        return [from_json(cls, json.loads(line)) for line in _read(self.path / name).splitlines()]
+
+    def write_records(self, name: str, records: Iterable[Any]) -> None:
+        """JSON Lines, ASCII-escaped: a lone surrogate in a completion is data, not an encoding error."""
+        with self._whole_file(name) as file:
+            for record in records:
+                file.write(json.dumps(to_json(record), ensure_ascii=True) + "\n")
+
+    def metrics(self) -> list[RoundRecord]:
+        """The rounds that are complete, oldest first."""
+        return self.read_records("metrics.jsonl", RoundRecord) if self.has("metrics.jsonl") else []
+
+    def add_metrics(self, record: RoundRecord) -> None:
+        """Mark a round complete. Adding a round that is there already replaces nothing."""
+        rows = self.metrics()
+        if record.round not in {row.round for row in rows}:
+            self.write_records("metrics.jsonl", [*rows, record])
+
+    def remove(self, name: str) -> None:
+        target = self.path / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def timed(self, number: int, phase: str) -> Iterator[None]:
+        """Add the block's wall time to the round's ``seconds.json``, which outlives an interruption."""
+        start = time.monotonic()
+        yield
+        name = f"{self.round(number)}/seconds.json"
+        seconds = self.read_json(name) if self.has(name) else {}
+        seconds[phase] = round(seconds.get(phase, 0.0) + time.monotonic() - start, 3)
+        self.write_json(name, seconds)
+
+    def seconds(self, number: int) -> dict[str, float]:
+        name = f"{self.round(number)}/seconds.json"
+        return dict(self.read_json(name)) if self.has(name) else {}
+
+    @contextlib.contextmanager
+    def _whole_file(self, name: str) -> Iterator[IO[str]]:
+        target = self.path / name
+        partial = target.with_name(target.name + ".partial")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("w", encoding="utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as e:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            if e.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise UserError(
+                    f"{target}: the disk is full; free some space and continue with --resume"
+                ) from e
+            raise UserError(f"{target}: cannot be written: {e.strerror}") from e
+
+    def _remove_partial_files(self) -> None:
+        for partial in self.path.rglob("*.partial"):
+            self.remove(str(partial.relative_to(self.path)))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: cannot be read: {e}; remove it and continue with --resume") from e
+
+
+def _take_lock(path: Path) -> IO[str]:
+    try:
+        lock = (path / ".lock").open("a+", encoding="utf-8")
+    except OSError as e:
+        raise UserError(f"{path}: cannot be written: {e.strerror}") from e
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as e:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise UserError(
+            f"{path}: another process (pid {holder}) is using this run; wait for it or stop it"
+        ) from e
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _differences(
+    before: dict[str, Any], after: dict[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    found: dict[str, tuple[Any, Any]] = {}
+    for key in {**before, **after}:
+        a, b = before.get(key), after.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found |= _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found[prefix + key] = (a, b)
+    return found
