@@ -6,8 +6,9 @@ import contextlib
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Self
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn
@@ -25,9 +26,14 @@ RECENT_ROUNDS = 5
 
 def round_line(record: RoundRecord) -> str:
     """One round under `ROUND_HEADER`: aligned columns, percentages, ``-`` for what was not measured."""
+    held_out = {
+        "value": record.val_pass_at_1,
+        "low": record.val_ci_low,
+        "high": record.val_ci_high,
+    }
     tasks = f"{record.n_new}+{record.n_review}" if record.n_new + record.n_review else "-"
     return (
-        f"{record.round:>5}  {tasks:>9}  {_percent(record.pass_rate):>6}   {_held_out(record):<21}"
+        f"{record.round:>5}  {tasks:>9}  {_percent(record.pass_rate):>6}   {_interval(held_out):<21}"
         f"  {record.active:>6}  {record.graduated:>4}  {record.skipped:>4}"
         f"  {_loss(record.sft_loss):>7}  {duration(sum(record.seconds.values())):>7}"
     )
@@ -138,6 +144,28 @@ class Progress:
         """Print one line above the bars."""
         self._print(text)
 
+    def conclude(
+        self,
+        evaluations: Mapping[str, Mapping[str, Any]],
+        comparison: Mapping[str, Any],
+        report: Path,
+    ) -> None:
+        """Print the final evaluation (`srs.evaluation`): each policy, the comparison, the report."""
+        self._print("\nheld-out   pass@1 (95%)           pass@k")
+        for name, evaluation in evaluations.items():
+            at_k = [f"@{k} {_percent(v['value'])}" for k, v in evaluation["pass_at_k"].items()]
+            self._print(
+                f"{name:<8} {_interval(evaluation['pass_at_1']):<23} {'  '.join(at_k) or '-'}"
+            )
+        difference, mcnemar = comparison["difference"], comparison["mcnemar"]
+        low, value, high = (100 * difference[key] for key in ("low", "value", "high"))
+        self._print(
+            f"{comparison['final']} against {comparison['base']}: {value:+.1f} points "
+            f"[{low:+.1f}, {high:+.1f}], {mcnemar['fixed']} tasks fixed and {mcnemar['broken']} broken, "
+            f"McNemar p = {mcnemar['p']:.2g}"
+        )
+        self._print(f"report: {report}")
+
     def run_left_s(self) -> float | None:
         """Seconds until the last round is done, or None before the first has shown how long one takes."""
         if not self._durations or self._done >= self._total:
@@ -205,11 +233,10 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}%"
 
 
-def _held_out(record: RoundRecord) -> str:
-    text = f"{_percent(record.val_pass_at_1):>6}"
-    if record.val_ci_low is None or record.val_ci_high is None:
-        return text
-    return f"{text} [{100 * record.val_ci_low:.1f}, {100 * record.val_ci_high:.1f}]"
+def _interval(estimate: Mapping[str, float | None]) -> str:
+    text = f"{_percent(estimate['value']):>6}"
+    low, high = estimate["low"], estimate["high"]
+    return text if low is None or high is None else f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _loss(loss: float | None) -> str:
