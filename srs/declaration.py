@@ -29,9 +29,9 @@ def entry_points(
     """The names that the test takes from the solution, and their declaration.
 
     ``declared``: function name → declaration, from the row's ``test_info``; may list helpers, or be
-    empty. Names come in the order of the reference. Where the test uses nothing that is known (it
-    carries its own copy, or doesn't parse), the first declared top-level name stands, else the
-    reference's only definition. The declaration is None when nothing tells it.
+    empty. Names come in the order of the reference. Where the test takes nothing that is known, the
+    names of which it has its own copy stand (see `carries_own_copy`), else the first declared one.
+    The declaration is None when nothing tells it.
     """
     quick = _only_entry(test, reference, declared)
     if quick is not None:
@@ -41,9 +41,9 @@ def entry_points(
     imported, free = used_names(test)
     wanted = [name for name in known if name in imported or name in free]
     wanted += [name for name in imported if name not in wanted]
-    if not wanted:
-        top_level = [name for name in declared if name in definitions or not definitions]
-        wanted = top_level[:1] or (list(definitions) if len(definitions) == 1 else [])
+    if not wanted:  # the test has its own copy of them, or calls nothing that is known
+        own = [name for name in definitions if name in TOP_LEVEL_DEFINITION.findall(test)]
+        wanted = own or [n for n in declared if n in definitions or not definitions][:1]
     lines = [
         declared[name] if name in declared else declaration(definitions[name])
         for name in wanted
@@ -81,6 +81,24 @@ def used_names(test: str) -> tuple[list[str], set[str]]:
                 bound.add(name)
     imported.update(dict.fromkeys(attr for name, attr in attributes if name in modules))
     return list(imported), read - bound
+
+
+def carries_own_copy(test: str, names: Sequence[str]) -> bool:
+    """Whether the test module itself defines all these names, so that it never meets the solution.
+
+    Such a test passes for any answer. A name is its own when the last top-level statement that binds
+    it is a definition, not an import.
+    """
+    if not names or not set(names) <= set(TOP_LEVEL_DEFINITION.findall(test)):
+        return False
+    own: dict[str, bool] = {}
+    tree = parse(test)
+    for node in tree.body if tree else ():
+        if isinstance(node, Definition):
+            own[node.name] = True
+        elif isinstance(node, ast.ImportFrom):
+            own.update((a.asname or a.name, False) for a in node.names)
+    return all(own.get(name, False) for name in names)
 
 
 def declaration(node: Definition) -> str:

@@ -52,20 +52,24 @@ def is_hub_id(source: str) -> bool:
 def read_hub(source: str) -> Iterator[tuple[Place, object]]:
     """The rows of ``owner/name[:split]`` (split ``train`` by default), downloaded or from the cache.
 
-    Raises UserError when the hub can't be reached or has no such data set.
+    Raises UserError when the hub can't be reached or has no such data set. With ``HF_HUB_OFFLINE=1``
+    only the cache is asked.
     """
     import datasets
-    import huggingface_hub.errors
+    import huggingface_hub
 
     name, _, split = source.partition(":")
     try:
+        if not huggingface_hub.constants.HF_HUB_OFFLINE:
+            # One quick question first: load_dataset retries for half a minute where there is no network.
+            huggingface_hub.HfApi().dataset_info(name, timeout=20)
         data = datasets.load_dataset(name, split=split or "train")
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as e:
+    except Exception as e:  # the boundary to the hub: its HTTP library differs between versions
         reason = " ".join(str(e).split())[:200]
         raise UserError(
-            f"{source}: cannot load it from the hub ({type(e).__name__}: {reason});"
-            f" without network, download the data set elsewhere and name its file"
-            f" ({', '.join(SUFFIXES)})"
+            f"{source}: cannot load it from the hub ({type(e).__name__}: {reason}); without network,"
+            f" name a file ({', '.join(SUFFIXES)}) downloaded elsewhere, or set HF_HUB_OFFLINE=1 when"
+            " the data set is in the cache"
         ) from e
     data = data.select_columns([c for c in COLUMNS if c in data.column_names])
     for number, row in enumerate(data, 1):

@@ -14,21 +14,26 @@ from pathlib import Path
 
 from srs import kodcode, rows
 from srs.config import TasksConfig
-from srs.declaration import imported_modules
+from srs.declaration import carries_own_copy, imported_modules
 from srs.splits import Groups, draw, held_out_groups
 from srs.types import Task, UserError
 
 TINY = Path(__file__).parent / "tiny"
 BAD_ROWS_SHOWN = 20
+VACUOUS = "its tests carry their own copy of the solution: they pass for any answer"
 SANDBOX_MODULES = frozenset(sys.stdlib_module_names | {"pytest"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSet:
-    """What a run works on, both sides sorted by id. ``notice``: the data's licence, to print once."""
+    """What a run works on, both sides sorted by id. ``notice``: the data's licence, to print once.
+
+    ``dropped``: id → reason, for tasks that passed the filters but whose tests never meet the answer.
+    """
 
     train: list[Task]
     held_out: list[Task]
+    dropped: dict[str, str]
     source: str
     notice: str | None
 
@@ -65,6 +70,9 @@ def load(config: TasksConfig, available: Collection[str] = SANDBOX_MODULES) -> T
         held_out_names = held_out_groups(names, config.held_out_share, config.split_seed)
         train = [task for task in kept if task.group not in held_out_names]
         held_out = [task for task in kept if task.group in held_out_names]
+    dropped = {task.id: VACUOUS for task in train + held_out if is_vacuous(task)}
+    train = [task for task in train if task.id not in dropped]
+    held_out = [task for task in held_out if task.id not in dropped]
     for side, tasks in (("training", train), ("held-out", held_out)):
         if not tasks:
             raise UserError(
@@ -74,9 +82,16 @@ def load(config: TasksConfig, available: Collection[str] = SANDBOX_MODULES) -> T
     return TaskSet(
         train=draw(sorted(train, key=_id), config.limit, config.split_seed),
         held_out=sorted(held_out, key=_id),
+        dropped=dropped,
         source=config.source,
         notice=_notice(config.source, train + held_out),
     )
+
+
+def is_vacuous(task: Task) -> bool:
+    """Whether the test module defines what it tests, as a few KodCode rows do."""
+    names = task.entry_point.split(",") if task.entry_point else []
+    return task.kind == "pytest" and carries_own_copy(task.test, names)
 
 
 def importable(task: Task, available: Collection[str]) -> bool:
