@@ -146,6 +146,18 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise UserError(f"{path}: not valid TOML: {e}") from e
     _check_keys(data, Config, where, "")
+    _apply(data, overrides)
+    return from_dict(data, where)
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """The config with ``section.key=value`` overrides applied. Raises UserError as `load` does."""
+    data = to_dict(config)
+    _apply(data, overrides)
+    return from_dict(data, "--set")
+
+
+def _apply(data: dict[str, Any], overrides: Sequence[str]) -> None:
     for text in overrides:
         key, equals, raw = text.partition("=")
         section, dot, name = key.strip().partition(".")
@@ -154,7 +166,6 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         override = {section: {name: _toml_value(raw.strip())}}
         _check_keys(override, Config, f"--set {text}", "")
         data.setdefault(section, {}).update(override[section])
-    return from_dict(data, where)
 
 
 def from_dict(data: dict[str, Any], where: str) -> Config:

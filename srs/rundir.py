@@ -1,7 +1,7 @@
 """The run directory: every phase of a round is a file that appears whole or not at all.
 
     config.json  environment.json  memory.sqlite  metrics.jsonl  report.html
-    pairs.jsonl  tasks_dropped.jsonl
+    pairs.jsonl  tasks_dropped.jsonl  dpo.json
     rounds/0001/{plan.json, candidates.jsonl, verdicts.jsonl, train.json, evaluation.json, seconds.json}
     adapters/0001/ … adapters/dpo/      evaluation/{base,sft,dpo,comparison}.json
 
@@ -24,7 +24,8 @@ from typing import IO, Any, Self, TypeVar
 
 from srs import config as configs
 from srs.config import Config
-from srs.types import RoundRecord, UserError, from_json, to_json
+from srs.rollout import Rollout
+from srs.types import Candidate, RoundRecord, UserError, Verdict, from_json, to_json
 
 T = TypeVar("T")
 MAY_CHANGE = frozenset({"run.rounds", "sandbox.backend", "sandbox.workers"})
@@ -120,7 +121,7 @@ class RunDir:
         return self.read_json(name)
 
     def read_json(self, name: str) -> Any:
-        return json.loads(_read(self.path / name))
+        return _parse(self.path / name, _read(self.path / name))
 
     def write_json(self, name: str, value: Any) -> None:
         with self._whole_file(name) as file:
@@ -128,7 +129,8 @@ class RunDir:
             file.write("\n")
 
     def read_records(self, name: str, cls: type[T]) -> list[T]:
-        return [from_json(cls, json.loads(line)) for line in _read(self.path / name).splitlines()]
+        path = self.path / name
+        return [from_json(cls, _parse(path, line)) for line in _read(path).splitlines()]
 
     def write_records(self, name: str, records: Iterable[Any]) -> None:
         """JSON Lines, ASCII-escaped: a lone surrogate in a completion is data, not an encoding error."""
@@ -146,8 +148,40 @@ class RunDir:
         if record.round not in {row.round for row in rows}:
             self.write_records("metrics.jsonl", [*rows, record])
 
-    def remove(self, name: str) -> None:
-        target = self.path / name
+    def started_after(self, number: int) -> int | None:
+        """The round after ``number`` that has a plan but may lack later phases, or None."""
+        plans = (self.path / "rounds").glob("*/plan.json")
+        return min((r for plan in plans if (r := int(plan.parent.name)) > number), default=None)
+
+    def has_rollout(self, number: int) -> bool:
+        return self.has(f"{self.round(number)}/verdicts.jsonl")
+
+    def write_rollout(self, number: int, rollout: Rollout) -> None:
+        candidates, verdicts = zip(*rollout.graded, strict=True) if rollout.graded else ((), ())
+        self.write_records(f"{self.round(number)}/candidates.jsonl", candidates)
+        self.write_records(f"{self.round(number)}/verdicts.jsonl", verdicts)
+
+    def read_rollout(self, number: int) -> Rollout:
+        candidates = self.read_records(f"{self.round(number)}/candidates.jsonl", Candidate)
+        verdicts = self.read_records(f"{self.round(number)}/verdicts.jsonl", Verdict)
+        return Rollout(graded=tuple(zip(candidates, verdicts, strict=True)))
+
+    def history(self) -> Iterator[tuple[Candidate, Verdict]]:
+        """Every graded candidate of every complete round, oldest first."""
+        for record in self.metrics():
+            if self.has_rollout(record.round):
+                yield from self.read_rollout(record.round).graded
+
+    def final_stage_is_of(self, number: int) -> bool:
+        """Whether DPO was done after round ``number``, not before the run was extended."""
+        return self.has("dpo.json") and self.read_json("dpo.json")["round"] == number
+
+    def clear_final_stage(self) -> None:
+        for name in ("dpo.json", "pairs.jsonl", "adapters/dpo", "evaluation"):
+            self.remove(self.path / name)
+
+    def remove(self, target: Path) -> None:
+        """Delete a file or folder of this run, if it is there."""
         if target.is_dir():
             shutil.rmtree(target)
         else:
@@ -155,13 +189,17 @@ class RunDir:
 
     @contextlib.contextmanager
     def timed(self, number: int, phase: str) -> Iterator[None]:
-        """Add the block's wall time to the round's ``seconds.json``, which outlives an interruption."""
+        """Add the block's wall time, once it is done, to the round's phase."""
         start = time.monotonic()
         yield
-        name = f"{self.round(number)}/seconds.json"
-        seconds = self.read_json(name) if self.has(name) else {}
-        seconds[phase] = round(seconds.get(phase, 0.0) + time.monotonic() - start, 3)
-        self.write_json(name, seconds)
+        self.add_seconds(number, {phase: time.monotonic() - start})
+
+    def add_seconds(self, number: int, spent: dict[str, float]) -> None:
+        """Add to ``seconds.json``, which outlives an interruption."""
+        seconds = self.seconds(number)
+        for phase, value in spent.items():
+            seconds[phase] = round(seconds.get(phase, 0.0) + value, 3)
+        self.write_json(f"{self.round(number)}/seconds.json", seconds)
 
     def seconds(self, number: int) -> dict[str, float]:
         name = f"{self.round(number)}/seconds.json"
@@ -189,7 +227,14 @@ class RunDir:
 
     def _remove_partial_files(self) -> None:
         for partial in self.path.rglob("*.partial"):
-            self.remove(str(partial.relative_to(self.path)))
+            self.remove(partial)
+
+
+def _parse(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as e:
+        raise UserError(f"{path}: damaged: {e}; remove it and continue with --resume") from e
 
 
 def _read(path: Path) -> str:

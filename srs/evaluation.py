@@ -1,0 +1,100 @@
+"""Held-out evaluation of one policy, and the paired comparison of two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from evaluator import metrics
+from srs.config import EvalConfig, GenerateConfig
+from srs.generate import Policy, Sampling
+from srs.rollout import Roller, Rollout
+from srs.types import Task
+
+Interval = dict[str, float]
+Evaluation = dict[str, Any]
+"""``policy, round, n, temperature, pass_at_1, pass_at_k, per_task, sampled_per_task, format_error_rate``.
+
+``pass_at_1`` is greedy; ``pass_at_k`` maps k = 1…n to the unbiased estimate from n samples; each with
+its bootstrap 95% interval over tasks. ``per_task``: [passed, 1]; ``sampled_per_task``: [passed, n].
+"""
+
+
+def evaluate(
+    roller: Roller,
+    tasks: Sequence[Task],
+    *,
+    policy: Policy,
+    round: int,
+    eval_config: EvalConfig,
+    generate_config: GenerateConfig,
+    advance: Callable[[int], None],
+) -> Evaluation:
+    """One greedy answer and ``eval_config.n`` samples for each task.
+
+    The sampling seeds don't depend on the round, so two policies are compared on the same streams.
+    """
+
+    def roll_out(n: int, temperature: float, phase: str) -> Rollout:
+        sampling = Sampling(
+            n=n,
+            temperature=temperature,
+            top_p=generate_config.top_p if temperature else 1.0,
+            max_tokens=generate_config.max_tokens,
+        )
+        return roller.roll_out(
+            tasks, policy=policy, sampling=sampling, round=0, phase=phase, advance=advance
+        )
+
+    greedy = roll_out(1, 0.0, "evaluate-greedy")
+    counts = greedy.passed_and_graded()
+    result: Evaluation = {
+        "policy": policy.name,
+        "round": round,
+        "n": eval_config.n,
+        "temperature": eval_config.temperature,
+        "pass_at_1": _mean_with_interval([passed / n for passed, n in counts.values()]),
+        "pass_at_k": {},
+        "per_task": {task: list(pair) for task, pair in counts.items()},
+        "sampled_per_task": {},
+        "format_error_rate": metrics.format_error_rate(greedy.verdicts),
+    }
+    if eval_config.n:
+        sampled = roll_out(eval_config.n, eval_config.temperature, "evaluate-sampled")
+        counts = sampled.passed_and_graded()
+        result["sampled_per_task"] = {task: list(pair) for task, pair in counts.items()}
+        result["pass_at_k"] = {
+            str(k): _mean_with_interval([metrics.pass_at_k(n, c, k) for c, n in counts.values()])
+            for k in range(1, eval_config.n + 1)
+        }
+    return result
+
+
+def compare(base: Evaluation, final: Evaluation) -> dict[str, Any]:
+    """Greedy pass@1 of two policies on the same tasks, paired.
+
+    ``difference`` (final - base) with its paired bootstrap 95% interval; ``mcnemar``: tasks fixed and
+    broken, exact two-sided p.
+    """
+    tasks = sorted(base["per_task"])
+    before, after = (_pass_rates(evaluation["per_task"], tasks) for evaluation in (base, final))
+    broken, fixed = metrics.discordant(
+        [rate == 1 for rate in before], [rate == 1 for rate in after]
+    )
+    low, high = metrics.paired_bootstrap_ci(after, before)
+    value = sum(after) / len(after) - sum(before) / len(before)
+    return {
+        "base": base["policy"],
+        "final": final["policy"],
+        "difference": {"value": value, "low": low, "high": high},
+        "mcnemar": {"fixed": fixed, "broken": broken, "p": metrics.mcnemar_exact(fixed, broken)},
+    }
+
+
+def _pass_rates(per_task: Mapping[str, Sequence[int]], tasks: Sequence[str]) -> list[float]:
+    return [per_task[task][0] / per_task[task][1] for task in tasks]
+
+
+def _mean_with_interval(values: Sequence[float]) -> Interval:
+    low, high = metrics.bootstrap_ci(values)
+    return {"value": sum(values) / len(values), "low": low, "high": high}

@@ -1,0 +1,169 @@
+"""A run's parts, composed: the one place where implementations are chosen."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from evaluator.reference import Dropped, Expectation, verify
+from memory.store import Store
+from sandbox.pool import open_sandbox
+from sandbox.runner import Sandbox
+from scheduler.plan import Policy as Scheduling
+from scheduler.plan import policy as scheduling_policy
+from srs import report
+from srs import tasks as tasks_module
+from srs.config import Config
+from srs.environment import cache_dir, environment
+from srs.evaluation import Evaluation, evaluate
+from srs.finetune import Tuner, open_tuner
+from srs.generate import Generator, Policy, Sampling, open_generator
+from srs.progress import Progress
+from srs.rollout import Roller
+from srs.rundir import RunDir
+from srs.streams import derive_seed
+from srs.types import Task, UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lab:
+    """Everything a training run works with. Made by `open_lab`."""
+
+    run: RunDir
+    tasks: Mapping[str, Task]
+    """The training tasks whose references pass, by id."""
+    held_out: Sequence[Task]
+    memory: Store
+    scheduling: Scheduling
+    roller: Roller
+    generator: Generator
+    tuner: Tuner
+    progress: Progress
+
+    @property
+    def config(self) -> Config:
+        return self.run.config
+
+    @property
+    def sampling(self) -> Sampling:
+        g = self.config.generate
+        return Sampling(n=g.n, temperature=g.temperature, top_p=g.top_p, max_tokens=g.max_tokens)
+
+    @property
+    def dpo_policy(self) -> Policy:
+        return Policy(name="dpo", adapter=self.run.adapter("dpo"))
+
+    def policy(self, *, before: int) -> Policy:
+        """The newest weights from rounds < ``before``: an adapter, or the base model."""
+        number = self.run.latest_adapter(before)
+        if number is None:
+            return Policy(name="base", adapter=None)
+        return Policy(name=f"round-{number:04d}", adapter=self.run.adapter(number))
+
+    def seed(self, *parts: int | str) -> int:
+        return derive_seed(self.config.run.seed, *parts)
+
+    def evaluate(self, policy: Policy, round: int) -> Evaluation:
+        total = len(self.held_out) * (1 + self.config.eval.n)
+        with self.progress.phase("evaluate", total=total) as advance:
+            return evaluate(
+                self.roller,
+                self.held_out,
+                policy=policy,
+                round=round,
+                eval_config=self.config.eval,
+                generate_config=self.config.generate,
+                advance=advance,
+            )
+
+    def write_report(self) -> Path:
+        known = {**self.tasks, **{task.id: task for task in self.held_out}}
+        return report.write(self.run.path, tasks=known, intervals=self.memory.intervals())
+
+
+@contextlib.contextmanager
+def open_lab(run: RunDir) -> Iterator[Lab]:
+    """Start every part, verify the tasks meanwhile, and end every part on the way out.
+
+    Raises UserError for input that can't be used and SandboxError for a broken sandbox.
+    """
+    config = run.config
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(Progress(config.run.rounds))
+        task_set = tasks_module.load(config.tasks)
+        if task_set.notice:
+            progress.note(task_set.notice)
+        scheduling = scheduling_policy(config.scheduler.policy)
+        memory = stack.enter_context(Store.open(run.path / "memory.sqlite", seed=config.run.seed))
+        # The engines load in their own processes while the references are graded.
+        generator = stack.enter_context(open_generator(config, run.path / "logs" / "generate.log"))
+        tuner = stack.enter_context(open_tuner(config, run.path / "logs" / "finetune.log"))
+        sandbox = stack.enter_context(open_sandbox(config.sandbox))
+
+        expectations = _verify(run, [*task_set.train, *task_set.held_out], sandbox, progress)
+        train = {task.id: task for task in task_set.train if task.id in expectations}
+        held_out = [task for task in task_set.held_out if task.id in expectations]
+        if not train or not held_out:
+            raise UserError(
+                f"{config.tasks.source}: no {'held-out' if train else 'training'} task is left whose "
+                f"reference passes; see {run.path / 'tasks_dropped.jsonl'}"
+            )
+        memory.add_tasks(train)
+        with progress.phase("load model", total=2) as advance:
+            generator.ready()
+            advance(1)
+            tuner.ready()
+            advance(1)
+        run.write_json(
+            "environment.json",
+            environment(
+                engine=generator.engine,
+                sandbox={"backend": sandbox.name, "not_covered": list(sandbox.not_covered)},
+            ),
+        )
+        yield Lab(
+            run=run,
+            tasks=train,
+            held_out=held_out,
+            memory=memory,
+            scheduling=scheduling,
+            roller=Roller(
+                generator=generator,
+                sandbox=sandbox,
+                expectations=expectations,
+                limits=config.sandbox.limits,
+                seed=config.run.seed,
+            ),
+            generator=generator,
+            tuner=tuner,
+            progress=progress,
+        )
+
+
+def _verify(
+    run: RunDir, tasks: Sequence[Task], sandbox: Sandbox, progress: Progress
+) -> Mapping[str, Expectation]:
+    """What each task's reference does, for those that pass; the others are recorded once per run."""
+    name = "tasks_dropped.jsonl"
+    gone = {dropped.task for dropped in run.read_records(name, Dropped)} if run.has(name) else set()
+    kept = [task for task in tasks if task.id not in gone]
+    with progress.phase("verify references", total=len(kept)) as advance:
+        expectations, dropped = verify(
+            kept,
+            sandbox,
+            cache_dir() / "references.sqlite",
+            limits=run.config.sandbox.limits,
+            advance=advance,
+        )
+    if run.has(name):
+        if dropped:
+            raise UserError(
+                f"{dropped[0].task}: its reference passed when this run began and fails now "
+                f"({dropped[0].reason}); resume where the tasks and the sandbox are the same"
+            )
+        return expectations
+    run.write_records(name, dropped)
+    progress.note(f"{len(dropped)} of {len(tasks)} tasks dropped because their reference fails")
+    return expectations

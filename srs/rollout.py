@@ -1,0 +1,112 @@
+"""A rollout: candidates stream out of the generator into the grader while later ones are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from evaluator.grade import grade_batch
+from evaluator.reference import Expectation
+from sandbox.runner import Limits, Sandbox
+from srs.generate import Generator, Policy, Request, Sampling
+from srs.streams import derive_seed
+from srs.types import Candidate, Review, Task, Verdict
+
+Graded = tuple[Candidate, Verdict]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """Graded candidates in the order of the tasks, each task's by index.
+
+    ``grade_s`` is only the time that grading took beyond generation, which it overlaps.
+    """
+
+    graded: tuple[Graded, ...]
+    generate_s: float = 0.0
+    grade_s: float = 0.0
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return [verdict for _, verdict in self.graded]
+
+    def by_task(self) -> dict[str, list[Graded]]:
+        groups: dict[str, list[Graded]] = {}
+        for candidate, verdict in self.graded:
+            groups.setdefault(candidate.task, []).append((candidate, verdict))
+        return groups
+
+    def reviews(self) -> list[Review]:
+        return [
+            Review(
+                task=task,
+                round=graded[0][0].round,
+                n_passed=sum(verdict.passed for _, verdict in graded),
+                n_graded=len(graded),
+            )
+            for task, graded in self.by_task().items()
+        ]
+
+    def passed_and_graded(self) -> dict[str, tuple[int, int]]:
+        return {review.task: (review.n_passed, review.n_graded) for review in self.reviews()}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Roller:
+    """Rolls policies out on tasks. ``seed`` is the run's; each request derives its own from it."""
+
+    generator: Generator
+    sandbox: Sandbox
+    expectations: Mapping[str, Expectation]
+    limits: Limits
+    seed: int
+
+    def roll_out(
+        self,
+        tasks: Sequence[Task],
+        *,
+        policy: Policy,
+        sampling: Sampling,
+        round: int,
+        phase: str,
+        advance: Callable[[int], None],
+    ) -> Rollout:
+        """``len(tasks) * sampling.n`` graded candidates; ``advance`` hears of each verdict.
+
+        Raises SandboxError when the judge is broken, UserError when the model can't be used.
+        """
+        if not tasks:
+            return Rollout(graded=())
+        requests = [
+            Request(task=task, seed=derive_seed(self.seed, round, phase, task.id)) for task in tasks
+        ]
+        candidates: list[Candidate] = []
+        verdicts: list[Verdict] = []
+        start = last_candidate = time.monotonic()
+
+        def arriving() -> Iterator[Candidate]:
+            nonlocal last_candidate
+            for candidate in self.generator.generate(
+                requests, policy=policy, sampling=sampling, round=round
+            ):
+                candidates.append(candidate)
+                last_candidate = time.monotonic()
+                yield candidate
+
+        for verdict in grade_batch(
+            tasks, arriving(), self.sandbox, expectations=self.expectations, limits=self.limits
+        ):
+            verdicts.append(verdict)
+            advance(1)
+
+        position = {task.id: i for i, task in enumerate(tasks)}
+        graded = sorted(
+            zip(candidates, verdicts, strict=True),
+            key=lambda pair: (position[pair[0].task], pair[0].index),
+        )
+        return Rollout(
+            graded=tuple(graded),
+            generate_s=last_candidate - start,
+            grade_s=time.monotonic() - last_candidate,
+        )
