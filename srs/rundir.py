@@ -91,6 +91,13 @@ class RunDir:
     def close(self) -> None:
         self._lock.close()
 
+    def discard_unstarted(self) -> bool:
+        """Delete a run in which no phase was ever finished. Returns whether it did."""
+        unstarted = not self.has("rounds") and not self.metrics()
+        if unstarted:
+            shutil.rmtree(self.path)
+        return unstarted
+
     def __enter__(self) -> Self:
         return self
 

@@ -248,6 +248,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"the sandbox is broken: {e}; nothing was recorded for it", EXIT_SANDBOX, run
             )
     except UserError as e:
+        if run is not None and run.discard_unstarted():
+            run = None
         return _fail(str(e), EXIT_UNUSABLE, run)
     except KeyboardInterrupt:
         return _fail("interrupted", EXIT_INTERRUPTED, run)
