@@ -35,11 +35,11 @@ SERIES = ("blue", "orange", "sky", "green", "purple", "vermillion", "yellow", "g
 OUTCOME_COLOURS: dict[Outcome, str] = {
     "passed": "blue",
     "failed": "vermillion",
-    "error": "orange",
+    "error": "sky",
     "timeout": "purple",
     "memory": "yellow",
-    "output_limit": "green",
-    "no_code": "grey",
+    "output_limit": "grey",
+    "no_code": "orange",
     "tampered": "ink",
 }
 PHASES = ("plan", "generate", "grade", "train", "eval")
@@ -77,8 +77,8 @@ def held_out(records: Sequence[RoundRecord]) -> Figure | None:
     for i in {0, len(points) - 1}:
         axes.annotate(
             f"{values[i]:.1f}%",
-            (rounds[i], values[i]),
-            xytext=(0, 7),
+            (rounds[i], max(values[i], 100 * (points[i].val_ci_high or 0))),
+            xytext=(0, 4),
             textcoords="offset points",
             ha="center",
             fontweight="bold",
@@ -104,7 +104,9 @@ def pass_rates(records: Sequence[RoundRecord]) -> Figure | None:
             continue
         xs, ys = [x for x, _ in known], [y for _, y in known]
         style: dict[str, Any] = _marker(marker, len(xs))
-        axes.plot(xs, ys, dash, color=COLOURS[colour], linewidth=2, label=label, **style)
+        axes.plot(
+            xs, ys, dash, color=COLOURS[colour], linewidth=2, label=label, clip_on=False, **style
+        )
         everything += ys
         rounds += xs
     if not rounds:
@@ -158,6 +160,7 @@ def intervals(counts: Mapping[int, int]) -> Figure | None:
     )
     axes.bar_label(bars, color=COLOURS["ink"], padding=2, fontsize=8)
     axes.margins(y=0.12)
+    axes.set_xlim(-0.6, max(len(groups), 5) - 0.4)
     axes.set_xlabel("interval, rounds")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
     axes.grid(False, axis="x")
@@ -235,8 +238,6 @@ def _style() -> Any:
             "ytick.color": COLOURS["muted"],
             "xtick.major.size": 0,
             "ytick.major.size": 0,
-            "legend.frameon": False,
-            "legend.handlelength": 1.4,
         }
     )
 
@@ -292,7 +293,17 @@ def _marker(marker: str, n: int) -> dict[str, Any]:
 
 def _legend(axes: Axes) -> None:
     n = len(axes.get_legend_handles_labels()[1])
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=min(n, 4), columnspacing=1.2)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 0.99),
+        ncols=n if n <= 6 else 4,
+        fontsize=8,
+        columnspacing=1.0,
+        handlelength=1.2 if n > 2 else 2.2,
+        handletextpad=0.5,
+        frameon=False,
+        labelcolor=COLOURS["ink"],
+    )
 
 
 def _phase_order(name: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from srs.runview import records, round_dirs
-from srs.types import Candidate, Outcome, Task, Verdict
+from srs.types import Candidate, Outcome, Task, UserError, Verdict
 
 BUDGET_BYTES = 8_500_000
 """For all tasks together; plots, tables and the page around them take well under 1.5 MB more."""
@@ -128,7 +128,10 @@ def load(run_dir: Path, tasks: Mapping[str, Task], budget: int = BUDGET_BYTES) -
         if not shelf.open:
             break
         verdicts = {(v.task, v.index): v for v in records(folder / "verdicts.jsonl", Verdict)}
-        shelf.add(number, records(folder / "candidates.jsonl", Candidate), verdicts)
+        try:
+            shelf.add(number, records(folder / "candidates.jsonl", Candidate), verdicts)
+        except KeyError as e:
+            raise UserError(f"{folder / 'verdicts.jsonl'}: damaged: no verdict for {e}") from e
     views = tuple(shelf.view(task, histories[task]) for task in listed)
     return TaskPage(
         tasks=views,

@@ -126,7 +126,7 @@ class RunBuilder:
             ("sft", last, 0.52),
             ("dpo", "dpo", 0.55),
         ):
-            passed = round(share * n_held_out)
+            passed, shift = round(share * n_held_out), 8 if name == "dpo" else 0
             at_k = {
                 str(k): _estimate(min(0.97, share + 0.09 * math.log(k + 1))) for k in range(1, 6)
             }
@@ -139,7 +139,10 @@ class RunBuilder:
                     "temperature": 0.8,
                     "pass_at_1": _estimate(share),
                     "pass_at_k": at_k,
-                    "per_task": {f"Held_{i}_I": [int(i < passed), 1] for i in range(n_held_out)},
+                    "per_task": {
+                        f"Held_{i}_I": [int(shift <= i < shift + passed), 1]
+                        for i in range(n_held_out)
+                    },
                     "sampled_per_task": {},
                     "format_error_rate": 0.01,
                 },
@@ -220,7 +223,7 @@ def complete(path: Path, rounds: int = 10) -> dict[str, Task]:
     for number in range(1, rounds + 1):
         new, old = (
             tasks[8 * number - 8 : 8 * number],
-            tasks[max(0, 8 * number - 20) : 8 * number - 16],
+            tasks[max(0, 8 * number - 20) : max(0, 8 * number - 16)],
         )
         run.add_round(number, [*new, *old])
     run.finish()
