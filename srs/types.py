@@ -18,6 +18,7 @@ Outcome = Literal[
 TestOutcome = Literal["passed", "failed", "error", "skipped"]
 ExecStatus = Literal["finished", "error", "timeout", "memory", "output_limit", "died"]
 Source = Literal["self", "reference"]
+DueOrder = Literal["overdue", "ease"]
 
 
 class UserError(Exception):
