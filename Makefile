@@ -1,0 +1,25 @@
+.PHONY: train test check lint setup image clean
+
+PY := .venv/bin/python
+
+train: setup  ## Run the loop with its defaults; ARGS="--rounds 3" passes more
+	@$(PY) -m srs.train --rounds 10 $(ARGS)
+
+test: setup  ## Run the tests; ARGS="tests/srs -k resume" passes more
+	@$(PY) -m pytest $(ARGS)
+
+check: lint test  ## Format, lint, types, tests: what CI runs
+
+lint: setup  ## Format, lint, types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+setup:  ## Bring .venv to the lock of this machine's accelerator; ACCELERATOR=cpu|cuda|ascend overrides
+	@scripts/setup.sh
+
+image: setup  ## Build the Docker image that candidates run in
+	@$(PY) -m sandbox.image
+
+clean:  ## Remove .venv and caches; runs/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
