@@ -73,6 +73,8 @@ class Sandbox(Protocol):
     name: str
     not_covered: tuple[str, ...]
     """What this backend does not protect against here, one phrase each."""
+    identity: str
+    """Backend, Python, pytest and image: equal jobs give equal results while it stays the same."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,0 +1,218 @@
+"""What counts as a pass: pure functions from what the sandbox saw to a verdict.
+
+A pass needs a report from every test id that the reference gave, all passed, and no skip that the
+reference doesn't have; exit codes and output play no part (docs: decision 1).
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dataclasses
+import functools
+import json
+import symtable
+
+from sandbox.runner import Job, Limits
+from srs.types import ExecResult, Outcome, Task, TestReport, Verdict
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """The test ids that the task's reference gave, in order, and those of them that it skipped."""
+
+    ids: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def job_for(task: Task, code: str, limits: Limits) -> Job:
+    """The sandbox job that runs ``code`` against the task's tests."""
+    if task.kind == "stdio":
+        return Job(solution=code, stdin=tuple(json.loads(task.test)["stdin"]), limits=limits)
+    return Job(solution=code, test=with_imports(task.test), limits=limits)
+
+
+@functools.lru_cache(maxsize=1024)
+def with_imports(test: str) -> str:
+    """The test file with the names it uses but nobody defines imported from ``solution``.
+
+    KodCode's pipeline prepends ``from solution import *``. An explicit list serves the same rows, and
+    a solution's own ``len`` or ``test_*`` doesn't reach the tests. The import stands after a docstring
+    and ``__future__`` imports. A file that doesn't parse is returned unchanged.
+    """
+    try:
+        tree = ast.parse(test)
+        names = _free_names(test)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return test
+    if not names:
+        return test
+    line = 0
+    for i, node in enumerate(tree.body):
+        docstring = i == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if not docstring and not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+            break
+        line = node.end_lineno or line
+    lines = test.split("\n")
+    lines.insert(line, f"from solution import {', '.join(names)}")
+    return "\n".join(lines)
+
+
+def _free_names(test: str) -> list[str]:
+    top = symtable.symtable(test, "test_solution.py", "exec")
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    used = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
+    pending = list(top.get_children())
+    while pending:
+        scope = pending.pop()
+        pending += scope.get_children()
+        for s in scope.get_symbols():
+            if s.is_global():
+                (bound if s.is_assigned() else used).add(s.get_name())
+    known = bound | set(dir(builtins)) | {"__file__"}
+    return sorted(used - known)
+
+
+def tests_in(test: str) -> tuple[str, ...]:
+    """The tests that a reader finds in a test file, ``test_f`` or ``TestC::test_m``, without parameters."""
+    found = []
+    for node in ast.parse(test).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name.startswith("test"):
+                found.append(node.name)
+        elif isinstance(node, ast.ClassDef) and (node.name.startswith("Test") or node.bases):
+            found += [
+                f"{node.name}::{m.name}"
+                for m in node.body
+                if isinstance(m, ast.FunctionDef) and m.name.startswith("test")
+            ]
+    return tuple(found)
+
+
+def expectation(task: Task, result: ExecResult) -> Expectation | str:
+    """What the reference's run makes us expect, or why it can't serve, in words."""
+    result = compared(task, result)
+    if result.status != "finished":
+        return f"{result.status}: {result.detail or 'no details'}"
+    bad = next((r for r in result.reports if r.outcome in ("failed", "error")), None)
+    if bad is not None:
+        return f"{bad.id} {bad.outcome}: {bad.message}"
+    if tuple(r.id for r in result.reports) != result.collected:
+        return "not every collected test gave a report"
+    skipped = tuple(r.id for r in result.reports if r.outcome == "skipped")
+    if len(skipped) == len(result.collected):
+        return "no test ran"
+    return Expectation(ids=result.collected, skipped=skipped)
+
+
+def judge(
+    task: Task, expected: Expectation | None, result: ExecResult, *, round: int, index: int
+) -> Verdict:
+    """The verdict on one candidate. Without an expectation, every test in the file must pass unskipped."""
+    result = compared(task, result)
+    n_collected = len(expected.ids) if expected else len(result.collected)
+    reports = {r.id: r for r in result.reports}
+    ids = expected.ids if expected else result.collected
+    skippable = set(expected.skipped) if expected else set()
+    n_passed = sum(
+        i in reports and (reports[i].outcome == "passed" or _allowed(reports[i], skippable))
+        for i in ids
+    )
+    outcome, detail = _outcome(task, expected, result, n_passed)
+    return Verdict(
+        task=task.id,
+        round=round,
+        index=index,
+        outcome=outcome,
+        n_passed=n_passed,
+        n_collected=n_collected,
+        wall_s=result.wall_s,
+        detail=detail,
+    )
+
+
+def no_code(task: Task, expected: Expectation | None, *, round: int, index: int) -> Verdict:
+    """The verdict on an answer in which no program was found."""
+    return Verdict(
+        task=task.id,
+        round=round,
+        index=index,
+        outcome="no_code",
+        n_passed=0,
+        n_collected=len(expected.ids) if expected else 0,
+        wall_s=0.0,
+        detail="no Python code that parses",
+    )
+
+
+def compared(task: Task, result: ExecResult) -> ExecResult:
+    """For stdin/stdout tasks: the result with each case's report decided by its output.
+
+    Lines are compared by their words and blank lines at the end don't count, as testlib's ``lcmp``.
+    """
+    if task.kind != "stdio":
+        return result
+    wanted = json.loads(task.test)["stdout"]
+    reports = tuple(
+        dataclasses.replace(report, outcome="failed", message=difference)
+        if report.outcome == "passed" and (difference := _difference(text, want))
+        else report
+        for report, text, want in zip(result.reports, result.outputs, wanted, strict=False)
+    )
+    return dataclasses.replace(result, reports=reports)
+
+
+def _difference(got: str, want: str) -> str:
+    got_lines, want_lines = ([s.split() for s in t.rstrip().split("\n")] for t in (got, want))
+    for number, (a, b) in enumerate(zip(got_lines, want_lines, strict=False), 1):
+        if a != b:
+            return f"line {number}: printed {' '.join(a)[:200]!r}, expected {' '.join(b)[:200]!r}"
+    if len(got_lines) != len(want_lines):
+        return f"printed {len(got_lines)} lines, expected {len(want_lines)}"
+    return ""
+
+
+def _allowed(report: TestReport, skippable: set[str]) -> bool:
+    return report.outcome == "skipped" and report.id in skippable
+
+
+def _outcome(
+    task: Task, expected: Expectation | None, result: ExecResult, n_passed: int
+) -> tuple[Outcome, str]:
+    failed = next((r for r in result.reports if r.outcome in ("failed", "error")), None)
+    words = f"{failed.id}: {failed.message}" if failed else result.detail
+    match result.status:
+        case "timeout":
+            return "timeout", words or "the time limit passed"
+        case "memory":
+            return "memory", words or "the memory limit was hit"
+        case "output_limit":
+            return "output_limit", "printed more than the limit allows"
+        case "error":
+            return "error", result.detail
+        case "died":
+            detail = f"ended before its last test: {result.detail}"
+            return ("failed" if result.collected else "error"), detail
+    if failed:
+        return "failed", words
+    want = expected.ids if expected else _in_file(task, result)
+    missing = [i for i in want if i not in result.collected]
+    if missing:
+        return "error", f"{missing[0]} was not collected"
+    reported = tuple(r.id for r in result.reports)
+    if expected and result.collected != expected.ids:
+        return "error", "the tests collected are not the reference's"
+    if reported != result.collected or not reported:
+        return "failed", "not every collected test gave a report"
+    if n_passed < len(reported):
+        skipped = next(r for r in result.reports if r.outcome == "skipped" and r.id in want)
+        return "failed", f"{skipped.id} was skipped: {skipped.message}"
+    return "passed", ""
+
+
+def _in_file(task: Task, result: ExecResult) -> tuple[str, ...]:
+    """The collected ids, after those that stand in the test file but were not collected."""
+    if task.kind == "stdio":
+        return result.collected
+    collected = {i.split("[")[0] for i in result.collected}
+    return tuple(t for t in tests_in(task.test) if t not in collected) + result.collected

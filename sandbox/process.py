@@ -1,0 +1,64 @@
+"""The process backend: the worker as a child process, for machines without Docker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sandbox import worker
+from sandbox.link import Link, WorkerDied
+from sandbox.runner import SandboxError
+
+NAME = "process"
+START_S = 60.0
+CONTAIN = Path(__file__).with_name("contain.py")
+
+
+class ProcessWorker:
+    """One worker process. Raises SandboxError when it doesn't start."""
+
+    def __init__(self) -> None:
+        self._root = tempfile.mkdtemp(prefix="srs-sandbox-")
+        options = {"root": self._root, "worker": worker.__file__, "uid": os.getuid()}
+        self._stderr = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-s", "-B", str(CONTAIN), json.dumps(options)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            bufsize=0,
+            cwd="/",
+            start_new_session=True,
+            env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+        )
+        assert self._process.stdin
+        assert self._process.stdout
+        self.link = Link(self._process.stdout.fileno(), self._process.stdin.fileno())
+        self.ready: dict[str, Any]
+        try:
+            self.ready = self.link.receive(START_S)
+        except WorkerDied as e:
+            self._stderr.seek(0)
+            lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
+            self.kill()
+            raise SandboxError(f"no worker process: {lines[-1] if lines else e}") from e
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._stderr.close()
+        worker.clear(os.fsencode(self._root))
+        with contextlib.suppress(OSError):
+            os.rmdir(self._root)
