@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -18,7 +19,9 @@ def parse(source: str | None) -> ast.Module | None:
     if not source:
         return None
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings():  # "\\d" in somebody's solution is no news for our user
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
