@@ -24,6 +24,7 @@ from srs.progress import Progress
 from srs.rollout import Roller
 from srs.rundir import RunDir
 from srs.streams import derive_seed
+from srs.tasks import TaskSet
 from srs.types import Task, UserError
 
 
@@ -102,7 +103,7 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
         tuner = stack.enter_context(open_tuner(config, run.path / "logs" / "finetune.log"))
         sandbox = stack.enter_context(open_sandbox(config.sandbox))
 
-        expectations = _verify(run, [*task_set.train, *task_set.held_out], sandbox, progress)
+        expectations = _verify(run, task_set, sandbox, progress)
         train = {task.id: task for task in task_set.train if task.id in expectations}
         held_out = [task for task in task_set.held_out if task.id in expectations]
         if not train or not held_out:
@@ -119,7 +120,7 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
         run.write_json(
             "environment.json",
             environment(
-                engine=generator.engine,
+                generator=generator.describe(),
                 sandbox={"backend": sandbox.name, "not_covered": list(sandbox.not_covered)},
             ),
         )
@@ -143,9 +144,11 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
 
 
 def _verify(
-    run: RunDir, tasks: Sequence[Task], sandbox: Sandbox, progress: Progress
+    run: RunDir, task_set: TaskSet, sandbox: Sandbox, progress: Progress
 ) -> Mapping[str, Expectation]:
     """What each task's reference does, for those that pass; the others are recorded once per run."""
+    tasks = [*task_set.train, *task_set.held_out]
+    untested = [Dropped(task=task, reason=reason) for task, reason in task_set.dropped.items()]
     name = "tasks_dropped.jsonl"
     gone = {dropped.task for dropped in run.read_records(name, Dropped)} if run.has(name) else set()
     kept = [task for task in tasks if task.id not in gone]
@@ -164,6 +167,8 @@ def _verify(
                 f"({dropped[0].reason}); resume where the tasks and the sandbox are the same"
             )
         return expectations
-    run.write_records(name, dropped)
+    run.write_records(name, [*untested, *dropped])
     progress.note(f"{len(dropped)} of {len(tasks)} tasks dropped because their reference fails")
+    if untested:
+        progress.note(f"{len(untested)} more dropped because their tests never meet the answer")
     return expectations

@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "memory": {"memory", "srs.types"},
     "scheduler": {"scheduler", "srs.types"},
     "sandbox": {"sandbox", "srs.types"},
-    "evaluator": {"evaluator", "sandbox", "srs.types"},
+    # Code is found in a completion in one place, for training and grading alike: the pure srs.prompts.
+    "evaluator": {"evaluator", "sandbox", "srs.types", "srs.prompts"},
 }
 ENTRY_POINTS = {
     "srs.train",
