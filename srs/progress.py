@@ -18,7 +18,7 @@ from rich.text import Text
 from srs.types import RoundRecord
 
 ROUND_HEADER = (
-    "round    new+rev    pass   held-out pass@1 (95%)   active  grad  skip     loss     time"
+    "round    new+rev    pass   held-out pass@1 (95%)  active  grad  skip     loss     time"
 )
 RECENT_ROUNDS = 5
 """Rounds whose durations estimate the next ones."""
@@ -40,7 +40,7 @@ def round_line(record: RoundRecord) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``8.1s``, ``4m12s``, ``3h05m``, ``2d04h``: two figures that matter, at most six characters."""
+    """``8.1s``, ``4m12s``, ``3h05m``, ``2d04h``: the two figures that matter."""
     if seconds < 59.95:
         return f"{seconds:.1f}s"
     whole = round(seconds)
@@ -190,8 +190,8 @@ class Progress:
             self._print(f"{phase.name}: {self._status(phase)}")
 
     def _print(self, text: str) -> None:
-        # Notes may quote tasks and paths: no markup, no wrapping in the middle of a column.
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        # As Text: notes quote tasks and paths, which are neither markup nor emoji. Columns don't wrap.
+        self.console.print(Text(text), soft_wrap=True)
 
 
 class _Phase:

@@ -18,7 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srs import config as configs
 from srs import plots, runview, summary, taskview
+from srs.config import Config
 from srs.runview import RunView
 from srs.taskview import TaskPage, visible
 from srs.types import Task, UserError
@@ -116,7 +118,7 @@ def _render(run: RunView, page: TaskPage, intervals: Mapping[int, int]) -> str:
         row_titles=summary.ROW_TITLES,
         rounds_left_out=max(0, len(run.records) - MAX_ROUND_ROWS),
         page=page,
-        settings=_settings(run.config or {}),
+        settings=_settings(run.config),
         environment=_sections(run.environment or {}, "machine"),
         dropped=[
             {key: visible(str(row.get(key, "")), 300) for key in ("task", "reason")}
@@ -160,8 +162,6 @@ def _markup(figure: Figure, prefix: str) -> Any:
 
 
 def _settings(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    from srs import config as configs
-
     defaults = configs.to_dict(configs.Config())
     sections = _sections(config, "run")
     for section in sections:
@@ -198,22 +198,17 @@ def _value(value: Any) -> str:
     return visible(text, 2_000).shown
 
 
-def _tasks_of(run_dir: Path) -> dict[str, Task]:
+def _tasks(config: Config) -> dict[str, Task]:
     """The tasks that the run's config names. Raises UserError when they can't be read (any more)."""
-    from srs import config as configs
-    from srs import tasks as tasks_module
+    from srs import tasks
 
-    config = configs.from_dict(
-        dict(runview.load(run_dir).config or {}), str(run_dir / "config.json")
-    )
-    task_set = tasks_module.load(config.tasks)
+    task_set = tasks.load(config.tasks)
     return {task.id: task for task in (*task_set.train, *task_set.held_out)}
 
 
-def _intervals_of(run_dir: Path) -> dict[int, int]:
+def _intervals(path: Path) -> dict[int, int]:
     from memory.store import Store
 
-    path = run_dir / "memory.sqlite"
     if not path.exists():
         return {}
     with Store.open(path) as store:
@@ -231,13 +226,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     try:
-        runview.load(arguments.run)
+        config = configs.from_dict(
+            dict(runview.load(arguments.run).config), str(arguments.run / "config.json")
+        )
         try:
-            tasks = _tasks_of(arguments.run)
+            tasks = _tasks(config)
         except UserError as e:
             print(f"srs.report: tasks are shown by id only: {e}", file=sys.stderr)
             tasks = {}
-        print(write(arguments.run, tasks=tasks, intervals=_intervals_of(arguments.run)))
+        intervals = _intervals(arguments.run / "memory.sqlite")
+        print(write(arguments.run, tasks=tasks, intervals=intervals))
         if arguments.plot:
             save_plot(arguments.run, arguments.plot)
     except UserError as e:

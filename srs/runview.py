@@ -79,7 +79,7 @@ class RunView:
     """Everything about a run but its candidates (see `srs.taskview`)."""
 
     name: str
-    config: Mapping[str, Any] | None
+    config: Mapping[str, Any]
     environment: Mapping[str, Any] | None
     records: tuple[RoundRecord, ...]
     evaluations: tuple[Evaluation, ...]
@@ -91,8 +91,8 @@ class RunView:
         return next((e for e in self.evaluations if e.policy == policy), None)
 
     @property
-    def rounds_wanted(self) -> int | None:
-        return self.config["run"]["rounds"] if self.config else None
+    def rounds_wanted(self) -> int:
+        return int(self.config["run"]["rounds"])
 
     @property
     def rounds_done(self) -> int:
