@@ -5,6 +5,7 @@ id that nobody else has; as a plain user it tries the same in a user namespace. 
 it puts into the worker's options, in words.
 """
 
+# ruff: noqa: PTH (paths here are bytes, descriptors, or on the hot path)
 from __future__ import annotations
 
 import contextlib

@@ -1,18 +1,170 @@
-"""The Docker backend: one long-lived container per worker."""
+"""The Docker backend: one long-lived container per worker, which ends when its stdin closes."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import socket
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from sandbox.link import Handle
+from sandbox import image
+from sandbox.link import Link, WorkerDied
 from sandbox.runner import SandboxConfig, SandboxError
 
 NAME = "docker"
+OWNER_LABEL = "srs.sandbox.owner"
+START_S = 60.0
+CONNECT_S = 120
+UID = 10001
+SPARE_MEMORY_MIB = 320  # the worker and what the tmpfs mounts below may hold
+NOT_COVERED = ("the system calls are those of the host kernel, behind Docker's seccomp profile",)
+SETTINGS = {
+    "root": "/work",
+    "alone": True,
+    "scratch": ["/tmp", "/dev/shm"],
+    "nproc": False,  # counted per user on the whole host; the container's own limit holds instead
+    "not_covered": NOT_COVERED,
+}
+
+
+def connect() -> Any:
+    """A docker.DockerClient. Raises SandboxError when no daemon answers."""
+    import docker
+    from docker.errors import DockerException
+
+    try:
+        client = docker.from_env(timeout=CONNECT_S)
+        client.ping()
+    except DockerException as e:
+        raise SandboxError(f"no Docker daemon answers: {e}") from e
+    return client
 
 
 def unavailable(config: SandboxConfig) -> str:
-    return "not built yet"
+    """Why the Docker backend can't be used here, or an empty string. Builds the image when needed."""
+    try:
+        _image(connect(), config)
+    except SandboxError as e:
+        return str(e)
+    return ""
 
 
-def starter(config: SandboxConfig) -> Callable[[], Handle]:
-    raise SandboxError(unavailable(config))
+def starter(config: SandboxConfig) -> Callable[[], DockerWorker]:
+    """What starts one worker; containers that a killed run left on this host are removed first.
+
+    Raises SandboxError when no daemon answers or the image can't be had.
+    """
+    client = connect()
+    name = _image(client, config)
+    remove_leftovers(client)
+    return lambda: DockerWorker(client, name, config)
+
+
+def _image(client: Any, config: SandboxConfig) -> str:
+    from docker.errors import APIError
+
+    if not config.image:
+        return image.ensure(client)
+    try:
+        client.images.get(config.image)
+    except APIError as e:
+        raise SandboxError(
+            f"no image {config.image}: build it, or leave sandbox.image empty"
+        ) from e
+    return config.image
+
+
+class DockerWorker:
+    """One container. Raises SandboxError when it doesn't start."""
+
+    def __init__(self, client: Any, name: str, config: SandboxConfig) -> None:
+        from docker.errors import APIError
+
+        self._api = client.api
+        tmpfs = "rw,nosuid,nodev,nr_inodes=65536"
+        host = self._api.create_host_config(
+            auto_remove=True,
+            network_mode="none",
+            read_only=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            pids_limit=config.processes + 16,
+            mem_limit=f"{config.memory_mib + SPARE_MEMORY_MIB}m",
+            memswap_limit=f"{config.memory_mib + SPARE_MEMORY_MIB}m",
+            nano_cpus=10**9,
+            shm_size="64m",
+            ipc_mode="private",
+            tmpfs={
+                "/work": f"{tmpfs},exec,size=128m,mode=700,uid={UID}",
+                "/tmp": f"{tmpfs},size=64m,mode=1777",
+            },
+            log_config={"type": "none"},
+            runtime=config.runtime or None,
+        )
+        try:
+            self._id: str = self._api.create_container(
+                name,
+                command=[json.dumps(SETTINGS)],
+                user=f"{UID}:{UID}",
+                hostname="sandbox",
+                stdin_open=True,
+                detach=False,  # together with stdin_open: the container's stdin closes with ours
+                labels={OWNER_LABEL: owner()},
+                host_config=host,
+            )["Id"]
+            streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+            self._stream = self._api.attach_socket(self._id, params=streams)
+            self._fd = os.dup(self._stream.fileno())
+            self.link = Link(self._fd, self._fd, multiplexed=True)
+            self._api.start(self._id)
+        except APIError as e:
+            raise SandboxError(f"no container: {e.explanation or e}") from e
+        self.ready: dict[str, Any]
+        try:
+            self.ready = self.link.receive(START_S)
+        except WorkerDied as e:
+            lines = self.link.stderr.decode("utf-8", "replace").strip().splitlines()
+            self.kill()
+            raise SandboxError(f"no worker in {name}: {lines[-1] if lines else e}") from e
+        self.ready["identity"] += f", image {name}"
+
+    def kill(self) -> None:
+        from docker.errors import APIError
+
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._stream.close()
+            self._fd = -1
+        with contextlib.suppress(APIError):  # already gone, or going
+            self._api.remove_container(self._id, force=True)
+
+
+def owner(pid: int | None = None) -> str:
+    """``host/boot/pid/start``: names one process for good, so that its leftovers can be told apart."""
+    pid = os.getpid() if pid is None else pid
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    try:
+        start = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        start = "gone"
+    return f"{socket.gethostname()}/{boot}/{pid}/{start}"
+
+
+def remove_leftovers(client: Any) -> int:
+    """Remove the containers whose owner on this host is dead; returns how many. Others are not touched."""
+    from docker.errors import APIError
+
+    removed = 0
+    for container in client.api.containers(all=True, filters={"label": OWNER_LABEL}):
+        label = container["Labels"][OWNER_LABEL]
+        parts = label.split("/")
+        if len(parts) != 4 or parts[0] != socket.gethostname() or not parts[2].isdigit():
+            continue
+        if owner(int(parts[2])) != label:
+            with contextlib.suppress(APIError):
+                client.api.remove_container(container["Id"], force=True)
+                removed += 1
+    return removed

@@ -9,6 +9,7 @@ reports goes over a pipe of its own; a verdict never rests on an exit code, and 
 a pipe closes: the job ends at the last report, at the deadline, or when its process is gone.
 """
 
+# ruff: noqa: PTH (paths here are bytes, descriptors, or on the hot path)
 from __future__ import annotations
 
 import ast
