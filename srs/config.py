@@ -30,9 +30,13 @@ class TasksConfig:
     held_out_share: float = 0.2
     """Share of the groups kept for evaluation; ``tiny`` brings its own held-out file instead."""
     split_seed: int = 0
+    """Another seed holds out other groups."""
     subsets: tuple[str, ...] = ()
+    """Keep only these subsets, in any case; empty = all."""
     styles: tuple[str, ...] = ()
+    """Keep only these of ``instruct``, ``complete``, ``online_judge``; empty = all."""
     difficulties: tuple[str, ...] = ()
+    """Keep only these of ``easy``, ``medium``, ``hard``, ``none`` (not rated); empty = all."""
     importable_only: bool = False
     """Keep only tasks whose imports exist in the sandbox."""
     limit: int = 0
@@ -205,6 +209,7 @@ def _check_bounds(c: Config, where: str) -> None:
     rules = (
         (c.run.rounds >= 0, "run.rounds", "must be 0 or more"),
         (0 < c.tasks.held_out_share < 1, "tasks.held_out_share", "must be between 0 and 1"),
+        (c.tasks.limit >= 0, "tasks.limit", "must be 0 or more"),
         (c.scheduler.tasks_per_round >= 1, "scheduler.tasks_per_round", "must be 1 or more"),
         (0 <= c.scheduler.new_share <= 1, "scheduler.new_share", "must be from 0 to 1"),
         (c.generate.n >= 1, "generate.n", "must be 1 or more"),
@@ -217,9 +222,17 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.sandbox.workers >= 0, "sandbox.workers", "must be 0 or more"),
         (c.finetune.lora_r >= 1, "finetune.lora_r", "must be 1 or more"),
         (c.finetune.epochs >= 1, "finetune.epochs", "must be 1 or more"),
+        (c.finetune.learning_rate > 0, "finetune.learning_rate", "must be above 0"),
+        (c.finetune.batch_size >= 1, "finetune.batch_size", "must be 1 or more"),
+        (c.finetune.micro_batch_size >= 1, "finetune.micro_batch_size", "must be 1 or more"),
         (c.finetune.batch_size % max(c.finetune.micro_batch_size, 1) == 0, "finetune.micro_batch_size", "must divide finetune.batch_size"),
+        (c.dpo.learning_rate > 0, "dpo.learning_rate", "must be above 0"),
+        (c.dpo.epochs >= 1, "dpo.epochs", "must be 1 or more"),
+        (c.dpo.batch_size >= 1, "dpo.batch_size", "must be 1 or more"),
+        (c.dpo.micro_batch_size >= 1, "dpo.micro_batch_size", "must be 1 or more"),
         (c.dpo.batch_size % max(c.dpo.micro_batch_size, 1) == 0, "dpo.micro_batch_size", "must divide dpo.batch_size"),
         (c.eval.every >= 1, "eval.every", "must be 1 or more"),
+        (c.eval.limit >= 0, "eval.limit", "must be 0 or more"),
         (c.eval.n >= 0, "eval.n", "must be 0 or more"),
         (c.eval.limit >= 0, "eval.limit", "must be 0 or more"),
     )  # fmt: skip

@@ -85,6 +85,10 @@ def test_override_of_a_config_is_as_if_it_had_been_loaded_so(tmp_path: Path) -> 
         ("[scheduler]\npolicy = 'fsrs9'", ["scheduler.policy", "sm2", "'fsrs9'"]),
         ("[tasks]\nheld_out_share = 1", ["tasks.held_out_share must be between 0 and 1"]),
         ("[tasks]\nsubsets = 'Leetcode'", ["tasks.subsets", "'Leetcode'"]),
+        ("[tasks]\nlimit = -1", ["tasks.limit must be 0 or more"]),
+        ("[finetune]\nbatch_size = 0", ["finetune.batch_size must be 1 or more"]),
+        ("[finetune]\nmicro_batch_size = 0", ["finetune.micro_batch_size must be 1 or more"]),
+        ("[dpo]\nlearning_rate = nan", ["dpo.learning_rate must be above 0"]),
         ("[sandbox]\ntimeout_s = 0", ["sandbox.timeout_s must be above 0"]),
         (
             "[finetune]\nbatch_size = 8\nmicro_batch_size = 3",
