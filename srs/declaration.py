@@ -138,22 +138,27 @@ def imported_modules(source: str) -> set[str] | None:
     tree = parse(source)
     if tree is None:
         return None
-    optional = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.Try) and any(_catches_import(h) for h in block.handlers)
-        for statement in block.body
-        for node in ast.walk(statement)
-    }
     modules: set[str] = set()
-    for node in ast.walk(tree):
-        if id(node) in optional:
-            continue
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             modules.update(a.name.partition(".")[0] for a in node.names)
         elif isinstance(node, ast.ImportFrom):
             modules.add("." if node.level else (node.module or "").partition(".")[0])
     return modules
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements below, but for the body of a ``try`` that catches a failed import.
+
+    Expressions are not entered: tests may hold literals of many thousand nodes.
+    """
+    optional = isinstance(node, ast.Try) and any(map(_catches_import, node.handlers))
+    for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+        children = getattr(node, part, ())
+        if isinstance(children, list) and not (optional and part == "body"):
+            for child in children:
+                yield child
+                yield from _statements(child)
 
 
 def _only_entry(test: str, reference: str | None, declared: Mapping[str, str]) -> str | None:
