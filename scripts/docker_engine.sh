@@ -5,8 +5,10 @@
 #        (docker.io, and debootstrap for a base image where no container registry answers), starts dockerd
 #        in the background and waits until it answers. Elsewhere says what to do.
 # stop:  ends the dockerd that start began, and no other.
+#
+# DOCKERD_ARGS adds to dockerd's arguments, such as "--storage-driver vfs"; DOCKER_STATE_DIR keeps its log.
 set -eu
-state=/run/srs-docker
+state=${DOCKER_STATE_DIR:-/run/srs-docker}
 pidfile=$state/pid
 log=$state/dockerd.log
 wait_s=${DOCKER_WAIT_S:-60}
@@ -44,7 +46,8 @@ start() {
   fi
   mkdir -p "$state"
   # A session of its own: Ctrl-C in the caller's terminal must not end it.
-  setsid dockerd >"$log" 2>&1 </dev/null &
+  # shellcheck disable=SC2086
+  setsid dockerd ${DOCKERD_ARGS:-} >"$log" 2>&1 </dev/null &
   echo $! >"$pidfile"
   waited=0
   until docker info >/dev/null 2>&1; do
