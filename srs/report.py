@@ -81,6 +81,7 @@ def save_plot(run_dir: Path, path: Path) -> None:
     figure = plots.held_out(runview.load(run_dir).records)
     if figure is None:
         raise UserError(f"{run_dir}: no held-out evaluation to plot yet")
+    figure.axes[0].set_title("Held-out pass@1, greedy, with its 95% interval", loc="left", pad=14)
     try:
         with path.open("wb") as file:
             plots.save(figure, file, kind)

@@ -114,7 +114,8 @@ class RunBuilder:
             else {"eval": 4.1},
         )
         self.records.append(record)
-        self._lines("metrics.jsonl", [to_json(r) for r in self.records])
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(to_json(record)) + "\n")
         return record
 
     def finish(self, n_held_out: int = 240) -> None:

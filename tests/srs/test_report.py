@@ -208,7 +208,7 @@ def test_visible_text_hides_nothing_and_says_what_it_cut(text: str, limit: int) 
         assert result.shown == text
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(texts, min_size=1, max_size=4).map(tuple))
 def test_whatever_is_written_comes_out_as_text(written: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory() as folder:
