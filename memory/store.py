@@ -71,12 +71,18 @@ class Store:
     def add_tasks(self, tasks: Iterable[str]) -> int:
         """Register the training pool; known tasks keep their cards. Returns how many were added."""
         with self._transaction() as db:
-            before = db.total_changes
+            db.execute("CREATE TEMP TABLE pool (task TEXT NOT NULL, lot INTEGER NOT NULL)")
             db.executemany(
-                "INSERT INTO cards (task, lot) VALUES (?, ?) ON CONFLICT (task) DO NOTHING",
-                ((task, _lot(self._seed, task)) for task in tasks),
+                "INSERT INTO pool VALUES (?, ?)", ((task, _lot(self._seed, task)) for task in tasks)
+            )
+            before = db.total_changes
+            # By lot, so that tasks drawn in one round are neighbours on disk.
+            db.execute(
+                "INSERT INTO cards (task, lot) SELECT task, lot FROM pool WHERE true ORDER BY lot "
+                "ON CONFLICT (task) DO NOTHING"
             )
             added = db.total_changes - before
+            db.execute("DROP TABLE pool")
             ledger.tally(db, Counter({("new", 0): added}))
         return added
 
