@@ -148,17 +148,19 @@ def imported_modules(source: str) -> set[str] | None:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """All statements below, but for the body of a ``try`` that catches a failed import.
+    """The node and all statements below, but for the body of a ``try`` that catches a failed import.
 
     Expressions are not entered: tests may hold literals of many thousand nodes.
     """
-    optional = isinstance(node, ast.Try) and any(map(_catches_import, node.handlers))
-    for part in ("body", "handlers", "orelse", "finalbody", "cases"):
-        children = getattr(node, part, ())
-        if isinstance(children, list) and not (optional and part == "body"):
-            for child in children:
-                yield child
-                yield from _statements(child)
+    todo = [node]
+    while todo:
+        node = todo.pop()
+        yield node
+        optional = isinstance(node, ast.Try) and any(map(_catches_import, node.handlers))
+        for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+            children = getattr(node, part, ())
+            if isinstance(children, list) and not (optional and part == "body"):
+                todo += children
 
 
 def _only_entry(test: str, reference: str | None, declared: Mapping[str, str]) -> str | None:

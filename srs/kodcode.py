@@ -82,7 +82,10 @@ def to_task(row: object) -> Task:
         test = _stdio_test(test, key)
     else:
         test = _text(row, key)
-        names, declaration = entry_points(test, reference, _declared(row.get("test_info")))
+        try:
+            names, declaration = entry_points(test, reference, _declared(row.get("test_info")))
+        except RecursionError as e:
+            raise BadRow("solution: a signature is nested too deeply to be read") from e
     return Task(
         id=task_id,
         group=base,

@@ -155,6 +155,7 @@ def test_used_names_of_text_that_does_not_parse() -> None:
         ("try:\n    import numba\nexcept KeyError:\n    pass", {"numba"}),
         ("try:\n    x = 1\nexcept ImportError:\n    import simplejson", {"simplejson"}),
         ("from . import sibling", {"."}),
+        ("if a:\n    import os\n" + "elif a:\n    import re\n" * 80, {"os", "re"}),
         ("def (", None),
     ],
 )

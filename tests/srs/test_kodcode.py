@@ -148,6 +148,12 @@ def test_a_row_must_be_an_object(thing: object) -> None:
         to_task(thing)
 
 
+def test_a_signature_nested_too_deeply_is_a_bad_row() -> None:
+    solution = f"def add(a, b={'-' * 1500}1):\n    return a + b\n"
+    with pytest.raises(BadRow, match="nested too deeply"):
+        to_task(row(solution=solution, test_info=None))
+
+
 def test_a_row_without_solution_has_no_reference() -> None:
     task = to_task(row(solution=None, test_info=None))
     assert (task.reference, task.entry_point, task.declaration) == (None, "add", None)
