@@ -7,20 +7,45 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import Any, Protocol
+import textwrap
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
-from srs.types import Task
+from srs.types import Task, UserError
 
-FENCE = re.compile(r"^```[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^```|\Z)", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(?P<indent>[ \t]*)(?P<ticks>`{3,})[ \t]*(?P<tag>[\w+-]*)[^\n`]*\n"
+    r"(?P<body>.*?)(?:^[ \t]*(?P=ticks)`*[ \t]*$|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+PYTHON_TAGS = frozenset({"", "py", "python", "python3"})
 PLAIN_STOPS = ("\n```",)
 
 
-class ChatTokenizer(Protocol):
-    """The part of a transformers tokenizer that rendering needs."""
+class Tokenizer(Protocol):
+    """The part of a transformers tokenizer that rendering and encoding need."""
 
     chat_template: Any
+    eos_token_id: Any
 
     def apply_chat_template(self, conversation: Any, **kwargs: Any) -> Any: ...
+
+    def encode(self, text: str, **kwargs: Any) -> list[int]: ...
+
+
+def uses_chat(tokenizer: Tokenizer, template: Literal["auto", "chat", "plain"]) -> bool:
+    """Whether prompts go through the tokenizer's chat template.
+
+    ``auto`` trusts the tokenizer; some base models ship the chat template of their instruct sibling
+    (Qwen2.5-Coder does) and want ``plain``. Raises UserError for ``chat`` without a template.
+    """
+    has_template = bool(tokenizer.chat_template)
+    if template == "chat" and not has_template:
+        raise UserError(
+            "model.template: chat, but the model's tokenizer has no chat template: use plain"
+        )
+    return has_template and template != "plain"
 
 
 def user_message(task: Task) -> str:
@@ -34,7 +59,7 @@ def user_message(task: Task) -> str:
     return "\n\n".join(parts)
 
 
-def render(task: Task, tokenizer: ChatTokenizer, *, chat: bool) -> str:
+def render(task: Task, tokenizer: Tokenizer, *, chat: bool) -> str:
     """The exact prompt text, up to where the model's own tokens begin."""
     message = user_message(task)
     if chat:
@@ -51,26 +76,67 @@ def answer(code: str, *, chat: bool) -> str:
     return f"```python\n{body}```" if chat else f"{body}```\n"
 
 
-def extract_code(completion: str) -> str | None:
+def stops(*, chat: bool) -> tuple[str, ...]:
+    """Strings that end a completion, beside the model's end tokens; not part of the completion."""
+    return () if chat else PLAIN_STOPS
+
+
+def prompt_ids(prompt: str, tokenizer: Tokenizer, *, chat: bool) -> list[int]:
+    """The tokens a model is given. A chat template writes its own special tokens."""
+    return list(tokenizer.encode(prompt, add_special_tokens=not chat))
+
+
+def completion_ids(
+    prompt: str, completion: str, tokenizer: Tokenizer, *, chat: bool
+) -> tuple[list[int], list[int]]:
+    """Training tokens: those of the prompt, exactly as in generation, and those that follow it.
+
+    The two texts are encoded together, as a model would continue; where a token would span both, the
+    completion is encoded by itself instead, so that the prompt's tokens stay a prefix. A chat answer
+    ends with the end token; a plain one ends where its closing fence stops generation.
+    """
+    before = prompt_ids(prompt, tokenizer, chat=chat)
+    joint = prompt_ids(prompt + completion, tokenizer, chat=chat)
+    if joint[: len(before)] == before:
+        after = joint[len(before) :]
+    else:
+        after = list(tokenizer.encode(completion, add_special_tokens=False))
+    if chat:
+        after.append(int(tokenizer.eos_token_id))
+    return before, after
+
+
+def extract_code(completion: str, entry_point: str | None = None) -> str | None:
     """The Python program in a completion, or None when there is none that parses.
 
-    A fenced block is preferred (the last Python block that parses and defines something, else the
-    last that parses); without fences the whole text is tried.
+    Of the fenced Python blocks that parse, the last that defines ``entry_point`` is taken, else the
+    last that defines anything, else the last; without fences the whole text is tried. What a model
+    thinks aloud before ``</think>`` doesn't count.
     """
+    if "</think>" in completion:
+        completion = completion.rpartition("</think>")[2]
+    elif completion.lstrip().startswith("<think>"):
+        return None
     blocks = [
-        body for tag, body in FENCE.findall(completion) if tag in ("", "python", "py", "python3")
+        textwrap.dedent(match["body"]) if match["indent"] else match["body"]
+        for match in FENCE.finditer(completion)
+        if match["tag"].lower() in PYTHON_TAGS
     ]
     candidates = blocks[::-1] or [completion.split("\n```", 1)[0]]
-    parsed = [code for code in candidates if code.strip() and _parses(code)]
-    return next(
-        (code for code in parsed if re.search(r"^(def|class|async def) ", code, re.M)),
-        parsed[0] if parsed else None,
-    )
+    parsed = [(code, names) for code in candidates if (names := _defined(code)) is not None]
+    ranked = sorted(parsed, key=lambda pair: (entry_point not in pair[1], not pair[1]))
+    return ranked[0][0] if ranked else None
 
 
-def _parses(code: str) -> bool:
+def _defined(code: str) -> Sequence[str] | None:
+    """Functions and classes at the top level; None when the code is empty or doesn't parse."""
     try:
-        ast.parse(code)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+        return None
+    if not body:
+        return None
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return [statement.name for statement in body if isinstance(statement, kinds)]

@@ -1,0 +1,160 @@
+"""The accelerator: one description per kind, found without initialising it.
+
+Everything that differs between NVIDIA, Ascend and a CPU stands here; no other module names ``cuda`` or
+``npu``. The orchestrator only looks at device files; the processes that use the accelerator get an
+environment from here before they start and check it with torch once they run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import importlib.util
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from srs.types import UserError
+
+Kind = Literal["cuda", "npu", "cpu"]
+VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "npu": "ASCEND_RT_VISIBLE_DEVICES"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What a process may use: ``indices`` are the values for the visible-devices variable."""
+
+    kind: Kind
+    indices: tuple[str, ...] = ()
+    threads: int = 1
+    """Cores this process may run on: CPU threads, fixed because the count changes rounding."""
+
+    @property
+    def torch_device(self) -> str:
+        """Inside a child the visible devices are renumbered, so the first one is always 0."""
+        return "cpu" if self.kind == "cpu" else f"{self.kind}:0"
+
+    @property
+    def visible_variable(self) -> str | None:
+        return VISIBLE.get(self.kind)
+
+    @property
+    def attention(self) -> str:
+        """For transformers; flash-attn is an extra install on NVIDIA and absent elsewhere."""
+        return "sdpa"
+
+    @property
+    def optimizer(self) -> str:
+        return "adamw_torch" if self.kind == "npu" else "adamw_torch_fused"
+
+    def dtype(self, wanted: str) -> str:
+        """``auto`` is bfloat16 on an accelerator and float32 on a CPU."""
+        if wanted != "auto":
+            return wanted
+        return "float32" if self.kind == "cpu" else "bfloat16"
+
+    @property
+    def vllm_arguments(self) -> dict[str, Any]:
+        """Engine arguments that this device needs.
+
+        On a CPU a prompt must not be prefilled in chunks: vLLM rewinds the offset of a seeded
+        request's generator after a partial prefill, and torch's CPU generators have none.
+        """
+        if self.kind == "cpu":
+            return {"enforce_eager": True, "enable_chunked_prefill": False}
+        if self.kind == "npu":
+            return {"enforce_eager": True}
+        return {}
+
+    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
+        """``base`` with what a child on this device needs, set before its first import of torch."""
+        env = dict(base)
+        if self.visible_variable and self.indices:
+            env[self.visible_variable] = ",".join(self.indices)
+        match self.kind:
+            case "cpu":
+                env["CUDA_VISIBLE_DEVICES"] = ""
+                env["OMP_NUM_THREADS"] = str(self.threads)
+                # Otherwise every engine on the machine pins its threads to the same first cores.
+                env.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+            case "cuda":
+                env.setdefault("OMP_NUM_THREADS", str(min(self.threads, 8)))
+                env.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            case "npu":
+                env["OMP_NUM_THREADS"] = "1"
+                env["TASK_QUEUE_ENABLE"] = "1"
+                env["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
+                env["HCCL_DETERMINISTIC"] = "true"
+                env["LCCL_DETERMINISTIC"] = "1"
+                if "PYTORCH_NPU_ALLOC_CONF" in env:  # torch-npu refuses to see both
+                    env.pop("PYTORCH_ALLOC_CONF", None)
+        env["TOKENIZERS_PARALLELISM"] = "false"
+        return env
+
+    def split(self) -> tuple[Device, Device]:
+        """The shares of generation and of training: the last device trains, the first ones generate.
+
+        With one device, or on a CPU, both use the same.
+        """
+        if len(self.indices) < 2:
+            return self, self
+        return (
+            dataclasses.replace(self, indices=self.indices[:1]),
+            dataclasses.replace(self, indices=self.indices[-1:]),
+        )
+
+    def check(self) -> None:
+        """Compare with what torch finds, in a child. Raises UserError when it can't use the device."""
+        import torch
+
+        if self.kind == "cpu":
+            return
+        found = torch.accelerator.current_accelerator(check_available=True)
+        if found is None or found.type != self.kind:
+            raise UserError(
+                f"this machine has {self.kind} devices but torch {torch.__version__} cannot use them: "
+                f"install the build for them, or set {self.visible_variable}= to run on the CPU"
+            )
+
+
+def detect(
+    environment: Mapping[str, str] | None = None,
+    *,
+    dev: Path = Path("/dev"),
+    torch_version: str | None = None,
+    has_torch_npu: bool | None = None,
+) -> Device:
+    """The accelerator of this machine, from device files and installed packages only.
+
+    An accelerator counts when its device files exist, this environment's torch was built for it, and
+    its visible-devices variable doesn't hide it (``CUDA_VISIBLE_DEVICES=`` means: use the CPU).
+    """
+    env = os.environ if environment is None else environment
+    if torch_version is None:
+        torch_version = importlib.metadata.version("torch")
+    if has_torch_npu is None:
+        has_torch_npu = importlib.util.find_spec("torch_npu") is not None
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    npus = _visible(sorted(_numbers(dev, "davinci")), env.get(VISIBLE["npu"]))
+    if npus and has_torch_npu:
+        return Device(kind="npu", indices=npus, threads=threads or 1)
+    present = sorted(_numbers(dev, "nvidia")) or ([0] if (dev / "dxg").exists() else [])
+    gpus = _visible(present, env.get(VISIBLE["cuda"]))
+    if gpus and not torch_version.endswith("+cpu"):
+        return Device(kind="cuda", indices=gpus, threads=threads or 1)
+    return Device(kind="cpu", threads=threads or 1)
+
+
+def _numbers(dev: Path, prefix: str) -> list[int]:
+    """The numbers of device files such as ``nvidia0``; not of ``nvidiactl``."""
+    names = (path.name.removeprefix(prefix) for path in dev.glob(f"{prefix}*"))
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def _visible(present: list[int], variable: str | None) -> tuple[str, ...]:
+    if not present:
+        return ()
+    if variable is None:
+        return tuple(str(number) for number in present)
+    return tuple(part.strip() for part in variable.split(",") if part.strip() not in ("", "-1"))

@@ -1,0 +1,1 @@
+"""Text generation engines; loaded only inside the generation process."""

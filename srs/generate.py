@@ -1,0 +1,145 @@
+"""Generation: a policy's answers to tasks, streamed from a process of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from srs import device as devices
+from srs import models
+from srs.child import Child
+from srs.config import Config, to_dict
+from srs.engines.vllm_engine import lora_rank
+from srs.types import Candidate, Task, from_json, to_json
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Weights that write candidates: ``base``, ``round-0003``, ``dpo``; ``adapter`` None = base model."""
+
+    name: str
+    adapter: Path | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """``n`` samples per task. Temperature 0 is greedy: the n samples are then equal."""
+
+    n: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One task to answer. Sample ``index`` draws from the stream seeded ``seed + index``."""
+
+    task: Task
+    seed: int
+
+
+class Generator(Protocol):
+    """Answers tasks under any policy. Entering returns at once; `ready` waits for the model."""
+
+    @property
+    def engine(self) -> str: ...
+
+    @property
+    def chat(self) -> bool:
+        """Whether prompts go through the model's chat template."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def ready(self) -> None:
+        """Raises UserError when the model can't be used, ChildError when its process died."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Engine, device, versions, threads: for ``environment.json``."""
+        ...
+
+    def generate(
+        self, requests: Sequence[Request], *, policy: Policy, sampling: Sampling, round: int
+    ) -> Iterator[Candidate]:
+        """``len(requests) * sampling.n`` candidates, a task's together and by index, tasks as they end.
+
+        A prompt that leaves no room for an answer gives empty, truncated candidates without code.
+        """
+        ...
+
+
+def open_generator(config: Config, log_path: Path) -> Generator:
+    """Start the engine that ``generate.engine`` names, in the background.
+
+    ``auto`` is vLLM where it is installed for this device, else transformers; the log says which.
+    Raises UserError when the model's folder is missing or vLLM can't serve the LoRA rank.
+    """
+    source = models.locate(config.model)
+    device, _ = devices.detect().split()
+    if config.generate.engine != "transformers":
+        lora_rank(config.finetune.lora_r)
+    child = Child(
+        "generation",
+        "srs.engines.worker:GenerationWorker",
+        {"config": to_dict(config), "device": dataclasses.asdict(device)},
+        environment={
+            **device.environment(os.environ),
+            **source.environment(),
+            # The engine runs inside our child: one process less to start, watch and end.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_CPU_KVCACHE_SPACE": str(config.generate.kv_cache_gib),
+            "VLLM_NO_USAGE_STATS": "1",
+        },
+        log_path=log_path,
+    )
+    return ChildGenerator(child)
+
+
+class ChildGenerator:
+    """A `Generator` whose engine lives in a child process (`srs.engines.worker`)."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+
+    @property
+    def engine(self) -> str:
+        engine: str = self._child.ready()["engine"]
+        return engine
+
+    @property
+    def chat(self) -> bool:
+        chat: bool = self._child.ready()["chat"]
+        return chat
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._child.close()
+
+    def ready(self) -> None:
+        self._child.ready()
+
+    def describe(self) -> dict[str, Any]:
+        return self._child.ready()
+
+    def generate(
+        self, requests: Sequence[Request], *, policy: Policy, sampling: Sampling, round: int
+    ) -> Iterator[Candidate]:
+        items = self._child.stream(
+            "generate",
+            requests=[to_json(request) for request in requests],
+            policy=policy.name,
+            adapter=str(policy.adapter.resolve()) if policy.adapter else None,
+            sampling=to_json(sampling),
+            round=round,
+        )
+        for item in items:
+            yield from (from_json(Candidate, candidate) for candidate in item)

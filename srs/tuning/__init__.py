@@ -1,0 +1,1 @@
+"""LoRA training; loaded only inside the training process."""
