@@ -31,7 +31,7 @@ STAMP = VENV / "setup.stamp"
 LOG = VENV / "setup.log"
 
 ACCELERATORS = ("cpu", "cuda", "ascend")
-FREE_GIB = {"cpu": 4, "cuda": 20, "ascend": 8}
+FREE_GIB = {"cpu": 5, "cuda": 20, "ascend": 8}
 """Free disk that an installation needs, downloads included."""
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """Where PyTorch publishes builds without CUDA; ``TORCH_CPU_INDEX`` names a mirror."""
@@ -212,9 +212,12 @@ def _check_imports(accelerator: str) -> None:
         modules.insert(1, "torch_npu")
     if sys.platform == "linux":
         modules.append("vllm")
+    code = f"import {', '.join(modules)}"
+    if accelerator == "cuda":
+        code += "; print(torch.cuda.is_available())"
     started = time.monotonic()
     done = subprocess.run(
-        [str(PYTHON), "-W", "ignore", "-c", f"import {', '.join(modules)}"],
+        [str(PYTHON), "-W", "ignore", "-c", code],
         capture_output=True,
         text=True,
         check=False,
@@ -228,6 +231,10 @@ def _check_imports(accelerator: str) -> None:
         if accelerator == "ascend" and "ASCEND_HOME_PATH" not in os.environ:
             hint = "; source CANN's set_env.sh first"
         raise SetupError(f"the environment doesn't import: {reason}{hint} (see {LOG})")
+    if accelerator == "cuda" and not done.stdout.rstrip().endswith("True"):
+        _say(
+            "torch sees no GPU here yet: its CUDA 13 needs driver 580 or newer (nvidia-smi shows yours)"
+        )
     _say(f"{', '.join(modules)} import ({time.monotonic() - started:.0f} s)")
 
 
