@@ -14,6 +14,7 @@ lint: setup  ## Format, lint, types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
+	@$(PY) -m mypy scripts/*.py
 
 setup:  ## Bring .venv to the lock of this machine's accelerator; ACCELERATOR=cpu|cuda|ascend overrides
 	@scripts/setup.sh
