@@ -72,7 +72,8 @@ def update(card: Card | None, review: Review) -> Card:
 def next_ease(ease: float, quality: float) -> float:
     """SM-2's ease after an answer of ``quality`` 0…5: EF + (0.1 - (5-q)(0.08 + (5-q)·0.02)) ≥ 1.3."""
     missing = 5 - quality
-    return max(MIN_EASE, ease + 0.1 - missing * (0.08 + missing * 0.02))
+    # Bracketed so that quality 4 leaves the ease exactly as it was: 0.1 - 0.1, not ease + 0.1 - 0.1.
+    return max(MIN_EASE, ease + (0.1 - missing * (0.08 + missing * 0.02)))
 
 
 def _first(review: Review) -> int:
