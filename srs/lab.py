@@ -9,6 +9,7 @@ from pathlib import Path
 
 from evaluator.reference import Dropped, Expectation, verify
 from memory.store import Store
+from sandbox.modules import importable_modules
 from sandbox.pool import open_sandbox
 from sandbox.runner import Sandbox
 from scheduler.plan import Policy as Scheduling
@@ -23,6 +24,7 @@ from srs.generate import Generator, Policy, Sampling, open_generator
 from srs.progress import Progress
 from srs.rollout import Roller
 from srs.rundir import RunDir
+from srs.splits import draw
 from srs.streams import derive_seed
 from srs.tasks import TaskSet
 from srs.types import Task, UserError
@@ -68,7 +70,7 @@ class Lab:
 
     def evaluate(self, policy: Policy, round: int) -> Evaluation:
         total = len(self.held_out) * (1 + self.config.eval.n)
-        with self.progress.phase("evaluate", total=total) as advance:
+        with self.progress.phase("evaluate", total, unit="candidates") as advance:
             return evaluate(
                 self.roller,
                 self.held_out,
@@ -92,8 +94,9 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
     """
     config = run.config
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(config.run.rounds))
-        task_set = tasks_module.load(config.tasks)
+        rounds_done = max(len(run.metrics()) - 1, 0)
+        progress = stack.enter_context(Progress(config.run.rounds, rounds_done=rounds_done))
+        task_set = _load_tasks(config)
         if task_set.notice:
             progress.note(task_set.notice)
         scheduling = scheduling_policy(config.scheduler.policy)
@@ -143,11 +146,19 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
         )
 
 
+def _load_tasks(config: Config) -> TaskSet:
+    if not config.tasks.importable_only:
+        return tasks_module.load(config.tasks)
+    with open_sandbox(config.sandbox) as sandbox:
+        return tasks_module.load(config.tasks, available=importable_modules(sandbox))
+
+
 def _verify(
     run: RunDir, task_set: TaskSet, sandbox: Sandbox, progress: Progress
 ) -> Mapping[str, Expectation]:
     """What each task's reference does, for those that pass; the others are recorded once per run."""
-    tasks = [*task_set.train, *task_set.held_out]
+    held_out = draw(task_set.held_out, run.config.eval.limit, run.config.tasks.split_seed)
+    tasks = [*task_set.train, *held_out]
     untested = [Dropped(task=task, reason=reason) for task, reason in task_set.dropped.items()]
     name = "tasks_dropped.jsonl"
     gone = {dropped.task for dropped in run.read_records(name, Dropped)} if run.has(name) else set()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path(__file__).parents[1] / "configs" / "tiny.toml"
 RUNS = Path("runs")
-EXIT_UNUSABLE, EXIT_SANDBOX, EXIT_INTERRUPTED = 2, 3, 130
+EXIT_CRASHED, EXIT_UNUSABLE, EXIT_SANDBOX, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def train(lab: Lab) -> None:
@@ -102,7 +102,8 @@ def roll_out(lab: Lab, plan: RoundPlan) -> Rollout:
     number = plan.round
     if not lab.run.has_rollout(number):
         tasks = [lab.tasks[task] for task in plan.task_ids]
-        with lab.progress.phase("generate, grade", total=len(tasks) * lab.sampling.n) as advance:
+        total = len(tasks) * lab.sampling.n
+        with lab.progress.phase("generate, grade", total, unit="candidates") as advance:
             rollout = lab.roller.roll_out(
                 tasks,
                 policy=lab.policy(before=number),
@@ -230,7 +231,7 @@ def conclude(lab: Lab) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line. Exit 0 done, 2 unusable input, 3 broken sandbox, 130 interrupted."""
+    """The command line. Exit 0 done, 1 an engine died, 2 unusable input, 3 broken sandbox, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
