@@ -5,7 +5,6 @@ id that nobody else has; as a plain user it tries the same in a user namespace. 
 it puts into the worker's options, in words.
 """
 
-# ruff: noqa: PTH (paths here are bytes, descriptors, or on the hot path)
 from __future__ import annotations
 
 import contextlib
@@ -119,10 +118,9 @@ def _open_closed_parents(needed: list[str]) -> None:
     """
     covered: dict[str, list[str]] = {}
     for path in sorted({os.path.realpath(p) for p in needed}):
-        for parent in reversed(Path(path).parents):
-            if not parent.stat().st_mode & 0o001:
-                covered.setdefault(str(parent), []).append(path)
-                break
+        closed = [p for p in Path(path).parents if not p.stat().st_mode & 0o001]
+        if closed:
+            covered.setdefault(str(closed[-1]), []).append(path)
     for parent, paths in covered.items():
         opened = [os.open(path, os.O_PATH) for path in paths]
         _mount("tmpfs", parent, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")

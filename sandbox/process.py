@@ -36,7 +36,12 @@ class ProcessWorker:
             bufsize=0,
             cwd="/",
             start_new_session=True,
-            env={"PATH": os.defpath, "PYTHONHASHSEED": "0", "PYTHONUTF8": "1"},
+            env={
+                "PATH": os.defpath,
+                "HOME": "/nonexistent",
+                "PYTHONHASHSEED": "0",
+                "PYTHONUTF8": "1",
+            },
         )
         assert self._process.stdin
         assert self._process.stdout

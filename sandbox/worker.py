@@ -9,13 +9,11 @@ reports goes over a pipe of its own; a verdict never rests on an exit code, and 
 a pipe closes: the job ends at the last report, at the deadline, or when its process is gone.
 """
 
-# ruff: noqa: PTH (paths here are bytes, descriptors, or on the hot path)
 from __future__ import annotations
 
 import ast
 import contextlib
 import ctypes
-import functools
 import gc
 import json
 import os
@@ -32,7 +30,6 @@ from typing import Any, NoReturn
 MESSAGE_CHARS = 600
 FILE_MIB = 64
 REPORT_BYTES_MAX = 8 << 20
-KILL_DEADLINE_S = 20.0
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
@@ -133,7 +130,6 @@ def _write_source(path: str, text: str) -> None:
 # The pytest side, in the fork -----------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=64)
 def own_test_names(test: str) -> frozenset[str] | None:
     """Top-level names that the test file itself defines; None when it doesn't parse.
 
@@ -230,66 +226,81 @@ class Warm:
     """A pytest session that is started but has collected nothing, for ``<job>/test_solution.py``."""
 
     def __init__(self, job: str) -> None:
+        test = os.path.join(job, "test_solution.py")
+        self.args = [*PYTEST_ARGS, "--rootdir", job, "--confcutdir", job, "-c", os.devnull, test]
+        _write_source(test, WARM_UP)
+        os.chdir(job)
+        self._start()
+        self.run(Reporter(lambda _: None, None))  # imports and caches what every session uses
+        self.config._ensure_unconfigure()
+        self._start()
+        sys.modules.pop("test_solution", None)
+        sys.path[:] = [p for p in sys.path if p != job]
+        self.test: str | None = None
+        self.code: types.CodeType | None = None
+        self.own: frozenset[str] | None = None
+        os.unlink(test)
+
+    def _start(self) -> None:
+        """Open a session whose one file is known, which spares each job the walk down to it."""
+        import pytest
+        from _pytest.assertion import rewrite
         from _pytest.config import _prepareconfig
         from _pytest.main import Session
 
-        self.job = job
-        test = os.path.join(job, "test_solution.py")
-        _write_source(test, WARM_UP)
-        args = [*PYTEST_ARGS, "--rootdir", job, "-c", os.devnull, test]
-        os.chdir(job)
-        for last in (False, True):
-            self.config = _prepareconfig(args)
-            self.config._do_configure()
-            self.session = Session.from_config(self.config)
-            self.config.hook.pytest_sessionstart(session=self.session)
-            if not last:  # a whole session first: it imports and caches what later ones use
-                self.run(Reporter(lambda _: None, None))
-                self.config._ensure_unconfigure()
-        sys.modules.pop("test_solution", None)
-        sys.path[:] = [p for p in sys.path if p != job]
-        self.rewritten: tuple[str, types.CodeType | None] = ("", None)
-        os.unlink(test)
+        self.config = _prepareconfig(self.args)
+        self.config._do_configure()
+        self.session = Session.from_config(self.config)
+        self.config.hook.pytest_sessionstart(session=self.session)
+        path = Path(self.args[-1])
+        self.session._initialpaths = frozenset({path})
+        rewriting = self.config.stash[rewrite.assertstate_key].hook
+        assert rewriting is not None
+        rewriting.set_session(self.session)
+        self.module = pytest.Module.from_parent(self.session, path=path)
 
     def run(self, reporter: Reporter) -> None:
         """Collect and run in this process. Raises what a program raises to stop pytest itself."""
         self.config.pluginmanager.register(reporter, "srs-reporter")
         hook = self.config.hook
-        hook.pytest_collection(session=self.session)
+        items = self.session.items
+        items.extend(self.session.genitems(self.module))
         if reporter.failed_to_collect:
             return
-        reporter.send({"collected": [_test_id(item.nodeid) for item in self.session.items]})
+        hook.pytest_collection_modifyitems(session=self.session, config=self.config, items=items)
+        self.session.testscollected = len(items)
+        reporter.send({"collected": [_test_id(item.nodeid) for item in items]})
         hook.pytest_runtestloop(session=self.session)
 
     def prepare(self, test: str) -> None:
-        """Rewrite and compile the test file before the fork, once for all candidates of a task."""
+        """Read, rewrite and compile the test file before the fork, once for all candidates of a task."""
         from _pytest.assertion import rewrite
 
-        if self.rewritten[0] != test:
-            path = os.path.join(self.job, "test_solution.py")
-            source = test.encode("utf-8", "surrogatepass")
-            code: types.CodeType | None = None
-            # A file that doesn't compile is left for the fork, where pytest words the error.
-            with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-                tree = ast.parse(source, filename=path)
-                rewrite.rewrite_asserts(tree, source, path, self.config)
-                code = compile(tree, path, "exec", dont_inherit=True)
-            self.rewritten = (test, code)
+        if test == self.test:
+            return
+        self.test, self.own, self.code = test, own_test_names(test), None
+        path = self.args[-1]
+        source = test.encode("utf-8", "surrogatepass")
+        # A file that doesn't compile is left for the fork, where pytest words the error.
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = ast.parse(source, filename=path)
+            rewrite.rewrite_asserts(tree, source, path, self.config)
+            self.code = compile(tree, path, "exec", dont_inherit=True)
 
     def use_prepared(self) -> None:
         from _pytest.assertion import rewrite
 
-        code = self.rewritten[1]
+        code = self.code
         if code is not None:
             rewrite._rewrite_test = lambda fn, config: (b"", code)
 
 
-def _run_pytest(warm: Warm, test: str, report_fd: int) -> None:
+def _run_pytest(warm: Warm, report_fd: int) -> None:
     def send(record: dict[str, Any]) -> None:
         os.write(report_fd, json.dumps(record).encode("ascii") + b"\n")
 
     warm.use_prepared()
-    reporter = Reporter(send, own_test_names(test))
+    reporter = Reporter(send, warm.own)
     try:
         warm.run(reporter)
     except (
@@ -428,6 +439,7 @@ class Worker:
         self.clean()
         gc.collect()
         gc.freeze()
+        gc.disable()  # each fork turns it on again for itself
 
     def clean(self) -> None:
         os.makedirs(self.job, exist_ok=True)
@@ -442,8 +454,8 @@ class Worker:
                 answer = self.script(job) if job["test"] is None else self.tests(job)
             finally:
                 self.kill_all()
-                self.clean()
             _send(self.stdout, answer)
+            self.clean()
 
     def tests(self, job: dict[str, Any]) -> dict[str, Any]:
         """Run one pytest job. The answer has ExecResult's fields, as JSON."""
@@ -451,7 +463,7 @@ class Worker:
         self._lay_out(job)
         self.warm.prepare(job["test"])
         _write_source(os.path.join(self.job, "test_solution.py"), job["test"])
-        watch = self._fork(job, os.devnull, lambda fd: _run_pytest(self.warm, job["test"], fd))
+        watch = self._fork(job, os.devnull, lambda fd: _run_pytest(self.warm, fd))
         try:
             ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
         finally:
@@ -542,25 +554,19 @@ class Worker:
 
     def kill_all(self) -> None:
         """Kill and reap everything that the last job left, daemons in sessions of their own included."""
-        deadline = time.monotonic() + KILL_DEADLINE_S
         while True:
             if self.alone:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(-1, signal.SIGKILL)
             else:
                 for pid in _children(os.getpid()):
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.killpg(pid, signal.SIGKILL)
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGKILL)
+                    for kill in (os.killpg, os.kill):
+                        with contextlib.suppress(ProcessLookupError, PermissionError):
+                            kill(pid, signal.SIGKILL)
             try:
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
+                os.waitpid(-1, 0)
             except ChildProcessError:
                 return
-            if time.monotonic() > deadline:
-                os._exit(71)  # something can't be killed: this worker must not serve another job
-            time.sleep(0.0005)
 
 
 def _children(pid: int) -> list[int]:

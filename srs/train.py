@@ -69,7 +69,7 @@ def next_round(lab: Lab) -> int | None:
     number = planning.next_round(
         after,
         n_new=lab.memory.n_new(),
-        n_due=lab.memory.n_due(after),
+        n_due=lab.memory.n_due(after, limit=1),
         next_due_round=lab.memory.next_due_round(),
     )
     if number is None:
@@ -234,7 +234,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Exit 0 done, 1 an engine died, 2 unusable input, 3 broken sandbox, 130 interrupted."""
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    for package in ("srs", "sandbox", "evaluator", "memory", "scheduler"):
+        logging.getLogger(package).setLevel(logging.INFO)
     run: RunDir | None = None
     try:
         run = open_run(arguments)

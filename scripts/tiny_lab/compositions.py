@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from scripts.tiny_lab.primitives import CONSTANTS, PRIMITIVES, VARIABLES, Primitive, Type
@@ -105,26 +106,29 @@ class Composition:
             lines += step.primitive.lines(step.constant, last=last, wrong=i in wrong)
         return "\n    ".join(lines) + "\n"
 
-    def variants(self) -> list[Composition]:
-        """Every composition one edit away: a step left out, replaced, or with another constant."""
-        found = []
+    def edits(self) -> Iterator[tuple[int, tuple[Step, ...]]]:
+        """Every single edit, as a position and what stands there instead of the step.
+
+        A step left out (when types allow), done with another constant, or replaced by any other
+        primitive of the same types.
+        """
         for i, step in enumerate(self.steps):
-            before, after = self.steps[:i], self.steps[i + 1 :]
-            if step.primitive.source == step.primitive.target and before + after:
-                found.append(Composition(before + after))
-            found += [
-                Composition((*before, Step(p, step.constant), *after))
-                for p in PRIMITIVES
-                if (p.source, p.target) == (step.primitive.source, step.primitive.target)
-                and p != step.primitive
-            ]
+            if step.primitive.source == step.primitive.target and len(self.steps) > 1:
+                yield i, ()
             if step.primitive.takes_constant:
-                other = Step(step.primitive, step.constant + 1)
-                found.append(Composition((*before, other, *after)))
-        return found
+                yield i, (Step(step.primitive, step.constant + 1),)
+            for p in _BETWEEN[step.primitive.source, step.primitive.target]:
+                if p != step.primitive:
+                    yield i, (Step(p, step.constant),)
+
+    def edited(self, position: int, replacement: tuple[Step, ...]) -> Composition:
+        return Composition((*self.steps[:position], *replacement, *self.steps[position + 1 :]))
 
 
 _FROM: dict[Type, list[Primitive]] = {t: [p for p in PRIMITIVES if p.source == t] for t in TYPES}
+_BETWEEN: dict[tuple[Type, Type], list[Primitive]] = {
+    (a, b): [p for p in _FROM[a] if p.target == b] for a in TYPES for b in TYPES
+}
 
 
 def draw(rng: random.Random, depth: int) -> Composition:

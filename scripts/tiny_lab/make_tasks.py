@@ -2,7 +2,7 @@
 
 ``python -m scripts.tiny_lab.make_tasks [--out srs/tiny]`` writes the same bytes every time.
 A composition becomes a task only if its tests tell it from every composition one edit away
-(`Composition.variants`) and from every version with a doubtful step done wrong.
+(`Composition.edits`) and from every version with a doubtful step done wrong.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import functools
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,26 @@ TRAIN_DEPTHS = {2: 430, 3: 380, 4: 100}
 """Besides every primitive alone. Each task comes as twins, instruct and complete."""
 MIN_ASSERTS, MAX_ASSERTS = 6, 12
 MAX_NUMBER, MAX_ITEMS, MAX_TEXT = 9999, 24, 40
-WORDS = "sun moon apple tree Tree river stone a I cloud bird Bird night code loop bee level noon".split()
+WORDS = [
+    "sun",
+    "moon",
+    "apple",
+    "tree",
+    "Tree",
+    "river",
+    "stone",
+    "a",
+    "I",
+    "cloud",
+    "bird",
+    "Bird",
+    "night",
+    "code",
+    "loop",
+    "bee",
+    "level",
+    "noon",
+]
 
 EDGES: dict[Type, list[Any]] = {
     "list": [[], [5], [-3], [0, 0], [2, 2, 3, 3, 3]],
@@ -57,7 +76,7 @@ def random_input(rng: random.Random, kind: Type) -> Any:
             return rng.choice((rng.randint(2, 30), rng.randint(30, 400)))
 
 
-OUT_OF_BOUNDS = object()
+FAILED = object()
 _POOL_RNG = random.Random(f"{VERSION}/inputs")
 POOL: dict[Type, list[Any]] = {
     kind: EDGES[kind] + [random_input(_POOL_RNG, kind) for _ in range(60)] for kind in TYPES
@@ -87,19 +106,48 @@ def _function(step: Step, wrong: bool) -> Callable[[Any], Any]:
     return function
 
 
-def result(composition: Composition, value: Any, wrong: int | None = None) -> Any:
-    """What the program returns, or OUT_OF_BOUNDS or an exception, each a result of its own.
+def run_steps(steps: Sequence[tuple[Step, bool]], value: Any) -> Any:
+    """What the steps, each right or (True) wrong, make of a value: the result, or FAILED.
 
-    Step by step, so that a variant never computes with a value too big to be quick.
+    Step by step, so that no variant computes with a value too big to be quick.
     """
-    for i, step in enumerate(composition.steps):
+    for step, wrong in steps:
         try:
-            value = _function(step, i == wrong)(value)
-        except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError) as e:
-            return e
+            value = _function(step, wrong)(value)
+        except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
+            return FAILED
         if not within_bounds(value):
-            return OUT_OF_BOUNDS
+            return FAILED
     return value
+
+
+def exposures(composition: Composition, pool: Sequence[Any]) -> list[set[int]] | None:
+    """For each input, which variants it exposes; None as soon as one is exposed by no input.
+
+    Variants: each doubtful step done wrong, then `Composition.edits`.
+    """
+    right = [(step, False) for step in composition.steps]
+    # states[i][j]: input j before step i.
+    states = [[run_steps(right[:i], value) for value in pool] for i in range(len(right) + 1)]
+    variants: list[tuple[int, list[tuple[Step, bool]]]] = [
+        (i, [(step, True)])
+        for i, step in enumerate(composition.steps)
+        if step.primitive.wrong is not None
+    ]
+    variants += [(i, [(s, False) for s in replaced]) for i, replaced in composition.edits()]
+    found: list[set[int]] = [set() for _ in pool]
+    for number, (i, replacement) in enumerate(variants):
+        exposed = False
+        for j in range(len(pool)):
+            value = run_steps(replacement, states[i][j])
+            if same(value, states[i + 1][j]):
+                continue
+            if value is FAILED or not same(run_steps(right[i + 1 :], value), states[-1][j]):
+                found[j].add(number)
+                exposed = True
+        if not exposed:
+            return None
+    return found
 
 
 def choose_asserts(composition: Composition) -> list[tuple[Any, Any]] | None:
@@ -108,19 +156,16 @@ def choose_asserts(composition: Composition) -> list[tuple[Any, Any]] | None:
     Greedy set cover: the input that exposes most of the still unexposed variants comes next; then
     the first one with an output not yet seen.
     """
-    cases = [(value, result(composition, value)) for value in POOL[composition.source]]
-    cases = [(value, output) for value, output in cases if output is not OUT_OF_BOUNDS]
+    steps = [(step, False) for step in composition.steps]
+    cases = [(value, run_steps(steps, value)) for value in POOL[composition.source]]
+    cases = [(value, output) for value, output in cases if output is not FAILED]
     if len(cases) < MIN_ASSERTS:
         return None
     pool, expected = zip(*cases, strict=True)
-    doubtful = [i for i, step in enumerate(composition.steps) if step.primitive.wrong is not None]
-    mistakes = [[result(composition, v, wrong=i) for v in pool] for i in doubtful]
-    variants = [[result(variant, v) for v in pool] for variant in composition.variants()]
-    exposed_by = [
-        {j for j, other in enumerate(mistakes + variants) if not same(other[i], expected[i])}
-        for i in range(len(pool))
-    ]
-    missing = set(range(len(mistakes + variants)))
+    exposed_by = exposures(composition, pool)
+    if exposed_by is None:
+        return None
+    missing = set.union(*exposed_by)
     chosen = [i for i, value in enumerate(pool) if value in EDGES[composition.source]][:2]
     for i in chosen:
         missing -= exposed_by[i]
