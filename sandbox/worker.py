@@ -40,11 +40,31 @@ ENVIRONMENT = {
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
 }
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
-PYTEST_ARGS = (
-    "--capture=no --tb=native --noconftest -q --import-mode=prepend "
-    "-p no:cacheprovider -p no:terminalreporter -p no:faulthandler -p no:doctest -p no:junitxml "
-    "-p no:stepwise -p no:pastebin -p no:threadexception -p no:unraisableexception"
-).split()
+PYTEST_ARGS = [
+    "--capture=no",
+    "--tb=native",
+    "--noconftest",
+    "-q",
+    "--import-mode=prepend",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:terminalreporter",
+    "-p",
+    "no:faulthandler",
+    "-p",
+    "no:doctest",
+    "-p",
+    "no:junitxml",
+    "-p",
+    "no:stepwise",
+    "-p",
+    "no:pastebin",
+    "-p",
+    "no:threadexception",
+    "-p",
+    "no:unraisableexception",
+]
 WARM_UP = """
 import pytest
 @pytest.mark.parametrize("n", [1, 2])
@@ -292,7 +312,7 @@ class Warm:
 
         code = self.code
         if code is not None:
-            rewrite._rewrite_test = lambda fn, config: (b"", code)
+            rewrite._rewrite_test = lambda *_: (b"", code)
 
 
 def _run_pytest(warm: Warm, report_fd: int) -> None:
@@ -496,11 +516,10 @@ class Worker:
         start = time.monotonic()
         answer: dict[str, Any] = {"status": "finished", "reports": [], "outputs": [], "detail": ""}
         answer["collected"] = [f"case-{i}" for i in range(len(job["stdin"]))]
+        solution, path = os.path.join(self.job, "solution.py"), os.path.join(self.root, "stdin")
         for name, text in zip(answer["collected"], job["stdin"], strict=True):
             self._lay_out(job)
-            path = os.path.join(self.root, "stdin")
             _write_source(path, text)
-            solution = os.path.join(self.job, "solution.py")
             watch = self._fork(job, path, lambda _: os._exit(_run_script(solution)))
             try:
                 ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
@@ -517,7 +536,7 @@ class Worker:
             message = "" if status == 0 else error.splitlines()[-1] if error else _ending(status)
             outcome = "failed" if status else "passed"
             answer["reports"].append({"id": name, "outcome": outcome, "message": _short(message)})
-            if os.WIFSIGNALED(status) and self._oom_happened() or "MemoryError" in message:
+            if (os.WIFSIGNALED(status) and self._oom_happened()) or "MemoryError" in message:
                 answer["status"], answer["detail"] = "memory", message
                 break
         answer["wall_s"] = time.monotonic() - start

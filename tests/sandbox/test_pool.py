@@ -1,0 +1,220 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.pool import Pool, open_sandbox
+from sandbox.process import ProcessWorker
+from sandbox.runner import Job, Limits, Sandbox, SandboxConfig, SandboxError
+
+REPO = Path(__file__).parents[2]
+
+
+def numbered(n: int, sleep_s: float = 0.0) -> Job:
+    return Job(solution=f"import time; time.sleep({sleep_s}); print({n})", stdin=("",))
+
+
+def test_results_come_in_the_order_of_the_jobs(sandbox: Sandbox) -> None:
+    jobs = [numbered(i, 0.3 if i % 5 == 0 else 0) for i in range(20)]
+    assert [r.outputs[0].strip() for r in sandbox.run(jobs)] == [str(i) for i in range(20)]
+
+
+def test_jobs_are_taken_as_they_are_needed(sandbox: Sandbox) -> None:
+    taken = 0
+
+    def endless() -> Iterator[Job]:
+        nonlocal taken
+        for taken in itertools.count(1):
+            yield numbered(taken)
+
+    results = sandbox.run(endless())
+    first = list(itertools.islice(results, 10))
+    results.close()  # type: ignore[attr-defined]
+    assert [r.outputs[0].strip() for r in first] == [str(i) for i in range(1, 11)]
+    assert taken <= 10 + 2 * 8 + 1
+
+
+def test_an_exception_of_the_input_reaches_the_caller(sandbox: Sandbox) -> None:
+    def broken() -> Iterator[Job]:
+        yield numbered(1)
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        list(sandbox.run(broken()))
+    assert [r.outputs for r in sandbox.run([numbered(2)])] == [("2\n",)]
+
+
+class Killable:
+    """Process workers that are killed as soon as they get one of their first ``n`` jobs."""
+
+    def __init__(self, n: int) -> None:
+        self.left = n
+
+    def __call__(self) -> ProcessWorker:
+        worker = ProcessWorker()
+        send = worker.link.send
+
+        def send_and_kill(message: dict[str, object], timeout_s: float) -> None:
+            send(message, timeout_s)
+            if self.left:
+                self.left -= 1
+                os.killpg(worker._process.pid, signal.SIGKILL)
+
+        worker.link.send = send_and_kill  # type: ignore[method-assign]
+        return worker
+
+
+def test_a_dead_worker_is_replaced_and_its_job_run_again() -> None:
+    with Pool("process", 1, Killable(1)) as sandbox:
+        results = list(sandbox.run([numbered(i) for i in range(4)]))
+    assert [r.outputs[0].strip() for r in results] == ["0", "1", "2", "3"]
+
+
+def test_a_job_that_no_worker_survives_is_a_sandbox_error() -> None:
+    with (
+        Pool("process", 1, Killable(2)) as sandbox,
+        pytest.raises(SandboxError, match="two workers"),
+    ):
+        list(sandbox.run([numbered(0)]))
+
+
+def _descendants() -> set[int]:
+    found: set[int] = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+            command = (stat.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if fields[0] != "Z" and (b"worker.py" in command or b"contain.py" in command):
+            found.add(int(stat.parent.name))
+    return found
+
+
+def test_closing_early_leaves_nothing() -> None:
+    before = _descendants()
+    with open_sandbox(SandboxConfig(backend="process", workers=2)) as sandbox:
+        next(sandbox.run(numbered(i, 0 if i == 0 else 30) for i in range(10)))
+        assert _descendants() - before
+        start = time.monotonic()
+    assert time.monotonic() - start < 10
+    assert not _descendants() - before
+
+
+def test_kill_9_of_the_owner_leaves_nothing(backend: str) -> None:
+    """The workers notice that nobody reads their answers any more, even in the middle of a job."""
+    program = textwrap.dedent(
+        f"""
+        from sandbox.pool import open_sandbox
+        from sandbox.runner import *
+        with open_sandbox(SandboxConfig(backend={backend!r}, workers=1)) as sandbox:
+            job = Job(solution="import time; time.sleep(60)", stdin=("",), limits=Limits(timeout_s=60))
+            print("started", flush=True)
+            list(sandbox.run([job]))
+        """
+    )
+    before, label = _descendants(), "srs.sandbox.owner"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=REPO, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == "started\n"
+        time.sleep(1)
+        assert _descendants() - before
+        owner.kill()
+
+    def left() -> object:
+        if backend == "process":
+            return _descendants() - before
+        from sandbox.docker import connect
+
+        containers = connect().containers.list(all=True, filters={"label": label})
+        return [c for c in containers if f"/{owner.pid}/" in c.labels[label]]
+
+    deadline = time.monotonic() + 20
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left()
+
+
+@pytest.mark.usefixtures("docker_daemon")
+def test_only_containers_of_dead_owners_are_removed() -> None:
+    from sandbox import docker, image
+
+    client = docker.connect()
+    name = image.ensure(client)
+    dead = docker.owner().rsplit("/", 1)[0] + "/1"  # our pid, another start: a process long gone
+    made = {
+        label: client.containers.create(
+            name, entrypoint="sleep", command="60", labels={docker.OWNER_LABEL: label}
+        )
+        for label in (dead, docker.owner(), "elsewhere/boot/1/1")
+    }
+    unlabelled = client.containers.create(name, entrypoint="sleep", command="60")
+    try:
+        docker.remove_leftovers(client)
+        kept = {c.id for c in client.containers.list(all=True)}
+        assert made[dead].id not in kept
+        assert {made[docker.owner()].id, made["elsewhere/boot/1/1"].id, unlabelled.id} <= kept
+    finally:
+        for container in (*made.values(), unlabelled):
+            if container.id in {c.id for c in client.containers.list(all=True)}:
+                container.remove(force=True)
+
+
+def test_auto_names_a_backend_and_its_gaps() -> None:
+    with open_sandbox(SandboxConfig(backend="auto", workers=1)) as sandbox:
+        assert sandbox.name in ("docker", "process")
+        assert sandbox.not_covered
+        assert sandbox.name in sandbox.identity
+        assert "pytest" in sandbox.identity
+
+
+def test_no_daemon_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    with pytest.raises(SandboxError, match="no Docker daemon answers"):
+        open_sandbox(SandboxConfig(backend="docker"))
+    with open_sandbox(SandboxConfig(backend="auto", workers=1)) as sandbox:
+        assert sandbox.name == "process"
+
+
+def test_a_plain_user_without_user_namespaces(tmp_path: Path) -> None:
+    """The backend of a ModelArts container: uid 1000, no unshare, still honest about its gaps."""
+    if os.getuid() != 0:
+        pytest.skip("needs root to become a user without namespaces")
+    program = textwrap.dedent(
+        """
+        import ctypes, os, sys
+        from sandbox.runner import *
+        from sandbox.process import ProcessWorker
+        from sandbox.pool import Pool
+        with Pool("process", 1, ProcessWorker) as sandbox:
+            jobs = [Job(solution="print(%d)" % i, stdin=("",), limits=Limits()) for i in range(3)]
+            hang = Job(solution="import os\\nif os.fork() == 0: os.setsid()\\nwhile True: pass", stdin=("",), limits=Limits(timeout_s=1))
+            print([r.status for r in sandbox.run([*jobs, hang, jobs[0]])])
+            print(sandbox.not_covered)
+        """
+    )
+    # In a user namespace that allows no further ones, unshare is refused as on such a machine.
+    prepare = 'echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --reuid 1000 --regid 1000 --clear-groups "$@"'
+    if not os.access(sys.base_prefix, os.X_OK) or Path(sys.base_prefix).is_relative_to("/root"):
+        pytest.skip("other users can't run this Python")
+    done = subprocess.run(
+        ["unshare", "--user", "--map-auto", "--map-root-user", "sh", "-c", prepare, "sh", sys.executable, "-c", program],
+        cwd=REPO, capture_output=True, text=True, timeout=120, env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    )  # fmt: skip
+    if "unshare" in done.stderr or "setpriv" in done.stderr:
+        pytest.skip(f"can't make such a user here: {done.stderr.strip()}")
+    assert "['finished', 'finished', 'finished', 'timeout', 'finished']" in done.stdout, done
+    assert "network is reachable" in done.stdout
+
+
+def test_limits_are_the_configs() -> None:
+    assert SandboxConfig(timeout_s=3, memory_mib=128).limits == Limits(timeout_s=3, memory_mib=128)
