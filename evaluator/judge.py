@@ -73,7 +73,7 @@ def _free_names(test: str) -> list[str]:
     return sorted(used - known)
 
 
-def tests_in(test: str) -> tuple[str, ...]:
+def declared_tests(test: str) -> tuple[str, ...]:
     """The tests that a reader finds in a test file, ``test_f`` or ``TestC::test_m``, without parameters."""
     found = []
     for node in ast.parse(test).body:
@@ -215,4 +215,4 @@ def _in_file(task: Task, result: ExecResult) -> tuple[str, ...]:
     if task.kind == "stdio":
         return result.collected
     collected = {i.split("[")[0] for i in result.collected}
-    return tuple(t for t in tests_in(task.test) if t not in collected) + result.collected
+    return tuple(t for t in declared_tests(task.test) if t not in collected) + result.collected

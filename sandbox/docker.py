@@ -35,10 +35,13 @@ def connect() -> Any:
     import docker
     from docker.errors import DockerException
 
+    client = None
     try:
         client = docker.from_env(timeout=CONNECT_S)
         client.ping()
     except DockerException as e:
+        if client is not None:
+            client.close()
         raise SandboxError(f"no Docker daemon answers: {e}") from e
     return client
 
@@ -46,7 +49,8 @@ def connect() -> Any:
 def unavailable(config: SandboxConfig) -> str:
     """Why the Docker backend can't be used here, or an empty string. Builds the image when needed."""
     try:
-        _image(connect(), config)
+        with contextlib.closing(connect()) as client:
+            _image(client, config)
     except SandboxError as e:
         return str(e)
     return ""
@@ -57,10 +61,10 @@ def starter(config: SandboxConfig) -> Callable[[], DockerWorker]:
 
     Raises SandboxError when no daemon answers or the image can't be had.
     """
-    client = connect()
-    name = _image(client, config)
-    remove_leftovers(client)
-    return lambda: DockerWorker(client, name, config)
+    with contextlib.closing(connect()) as client:
+        name = _image(client, config)
+        remove_leftovers(client)
+    return lambda: DockerWorker(name, config)
 
 
 def _image(client: Any, config: SandboxConfig) -> str:
@@ -80,10 +84,12 @@ def _image(client: Any, config: SandboxConfig) -> str:
 class DockerWorker:
     """One container. Raises SandboxError when it doesn't start."""
 
-    def __init__(self, client: Any, name: str, config: SandboxConfig) -> None:
+    def __init__(self, name: str, config: SandboxConfig) -> None:
         from docker.errors import APIError
 
-        self._api = client.api
+        self._client = connect()
+        self._api = self._client.api
+        self._id, self._fd = "", -1
         tmpfs = "rw,nosuid,nodev,nr_inodes=65536"
         host = self._api.create_host_config(
             auto_remove=True,
@@ -105,7 +111,7 @@ class DockerWorker:
             runtime=config.runtime or None,
         )
         try:
-            self._id: str = self._api.create_container(
+            self._id = self._api.create_container(
                 name,
                 command=[json.dumps(SETTINGS)],
                 user=f"{UID}:{UID}",
@@ -121,6 +127,7 @@ class DockerWorker:
             self.link = Link(self._fd, self._fd, multiplexed=True)
             self._api.start(self._id)
         except APIError as e:
+            self.kill()
             raise SandboxError(f"no container: {e.explanation or e}") from e
         self.ready: dict[str, Any]
         try:
@@ -137,9 +144,13 @@ class DockerWorker:
         if self._fd >= 0:
             os.close(self._fd)
             self._stream.close()
+            self._stream._response.close()  # the SDK leaves the connection to the caller
             self._fd = -1
-        with contextlib.suppress(APIError):  # already gone, or going
-            self._api.remove_container(self._id, force=True)
+        if self._id:
+            with contextlib.suppress(APIError):  # already gone, or going
+                self._api.remove_container(self._id, force=True)
+            self._id = ""
+        self._client.close()
 
 
 def owner(pid: int | None = None) -> str:

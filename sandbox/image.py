@@ -7,6 +7,7 @@ Where no registry answers, the base is a Debian made here with debootstrap.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import io
 import logging
@@ -151,7 +152,8 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     try:
-        print(ensure(connect(), args.base))
+        with contextlib.closing(connect()) as client:
+            print(ensure(client, args.base))
     except SandboxError as e:
         print(f"error: {e}", file=sys.stderr)
         return 3

@@ -27,7 +27,7 @@ class ProcessWorker:
     def __init__(self) -> None:
         self._root = tempfile.mkdtemp(prefix="srs-sandbox-")
         options = {"root": self._root, "worker": worker.__file__, "uid": os.getuid()}
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-s", "-B", str(CONTAIN), json.dumps(options)],
             stdin=subprocess.PIPE,
@@ -66,4 +66,4 @@ class ProcessWorker:
         self._stderr.close()
         worker.clear(os.fsencode(self._root))
         with contextlib.suppress(OSError):
-            os.rmdir(self._root)
+            Path(self._root).rmdir()

@@ -124,8 +124,9 @@ def clear(directory: bytes) -> None:
     pending = [directory]
     while pending:
         current = pending.pop()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # /tmp belongs to root, and is emptied all the same
             os.chmod(current, 0o700)
+        with contextlib.suppress(OSError):
             with os.scandir(current) as entries:
                 found = list(entries)
             for entry in found:

@@ -54,7 +54,8 @@ def test_a_failure_says_what_was_compared(sandbox: Sandbox) -> None:
         ("import os\nos._exit(0)", "died"),
         ("import os\ndef add(a, b):\n    os._exit(0)", "died"),
         ("import os, signal\ndef add(a, b):\n    os.kill(os.getpid(), signal.SIGKILL)", "died"),
-        ("import pytest\npytest.exit('ok', returncode=0)", "died"),
+        ("import pytest\npytest.exit('ok', returncode=0)", "error"),
+        ("import pytest\ndef add(a, b):\n    pytest.exit('ok', returncode=0)", "died"),
         ("def add(a, b):\n    while True: pass", "timeout"),
         (
             "import time\ndef add(a, b):\n    try:\n        time.sleep(99)\n    except BaseException:\n        time.sleep(99)",
@@ -248,7 +249,7 @@ def test_nothing_survives_a_job(sandbox: Sandbox) -> None:
         assert set(outcomes(result).values()) == {"passed"}, result
 
 
-def test_the_outside_is_out_of_reach(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_outside_is_out_of_reach(sandbox: Sandbox) -> None:
     if any("network" in gap for gap in sandbox.not_covered):
         pytest.skip(f"this kernel gives no network namespace: {sandbox.not_covered}")
     with socket.socket() as listener:
