@@ -110,7 +110,7 @@ def extract_code(completion: str, entry_point: str | None = None) -> str | None:
     """The Python program in a completion, or None when there is none that parses.
 
     Of the fenced Python blocks that parse, the last that defines ``entry_point`` is taken, else the
-    last that defines anything, else the last; without fences the whole text is tried. What a model
+    last that defines anything, else the last; text before any fence comes after them. What a model
     thinks aloud before ``</think>`` doesn't count.
     """
     if "</think>" in completion:
@@ -122,8 +122,11 @@ def extract_code(completion: str, entry_point: str | None = None) -> str | None:
         for match in FENCE.finditer(completion)
         if match["tag"].lower() in PYTHON_TAGS
     ]
-    candidates = blocks[::-1] or [completion.split("\n```", 1)[0]]
-    parsed = [(code, names) for code in candidates if (names := _defined(code)) is not None]
+    # A plain completion begins inside the block; what looks like an opening fence then closes it.
+    unfenced = completion.split("\n```", 1)[0]
+    parsed = [
+        (code, names) for code in (*blocks[::-1], unfenced) if (names := _defined(code)) is not None
+    ]
     ranked = sorted(parsed, key=lambda pair: (entry_point not in pair[1], not pair[1]))
     return ranked[0][0] if ranked else None
 
@@ -132,7 +135,7 @@ def _defined(code: str) -> Sequence[str] | None:
     """Functions and classes at the top level; None when the code is empty or doesn't parse."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore")  # about the model's code, which is only read
             body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

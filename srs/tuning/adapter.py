@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -90,6 +91,13 @@ def save(model: Any, out: Path) -> None:
     # DPO's frozen reference is a second adapter in the same model: not part of the result.
     model.save_pretrained(str(partial), selected_adapters=["default"])
     (partial / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    settings = partial / "adapter_config.json"
+    config = json.loads(settings.read_text(encoding="utf-8"))
+    if isinstance(
+        config["target_modules"], list
+    ):  # a set in peft: its order changes between processes
+        config["target_modules"].sort()
+    settings.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     partial.rename(out)
 
 
