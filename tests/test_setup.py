@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import re
 import subprocess
@@ -27,14 +27,10 @@ MACHINES = {
 }
 
 
-@pytest.fixture(scope="module")
-def setup() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("srs_setup", ROOT / "scripts" / "setup.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def setup(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("setup")
 
 
 @pytest.fixture
