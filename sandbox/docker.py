@@ -143,7 +143,6 @@ class DockerWorker:
 
         if self._fd >= 0:
             os.close(self._fd)
-            self._stream.close()
             self._stream._response.close()  # the SDK leaves the connection to the caller
             self._fd = -1
         if self._id:
