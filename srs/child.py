@@ -214,8 +214,9 @@ def main(target: str, answer_fd: int, parent: int) -> int:
     os.set_inheritable(answer_fd, False)
     _die_with(parent)
     requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-    busy = threading.Event()
-    threading.Thread(target=_watch_stdin, args=(requests, busy), daemon=True).start()
+    busy, ended = threading.Event(), threading.Event()
+    busy.set()
+    threading.Thread(target=_watch_stdin, args=(requests, busy, ended), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     with os.fdopen(answer_fd, "w", encoding="utf-8") as answers:
 
@@ -223,7 +224,6 @@ def main(target: str, answer_fd: int, parent: int) -> int:
             answers.write(json.dumps(message) + "\n")
             answers.flush()
 
-        busy.set()
         first = requests.get()
         if first is None:
             return 0
@@ -241,6 +241,8 @@ def main(target: str, answer_fd: int, parent: int) -> int:
             if request is None:
                 return 0
             busy.set()
+            if ended.is_set():
+                return 0
             try:
                 for item in getattr(handler, request["call"])(**request["arguments"]):
                     answer(id=request["id"], item=item)
@@ -264,11 +266,16 @@ def _resolve(target: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
-def _watch_stdin(requests: queue.SimpleQueue[dict[str, Any] | None], busy: threading.Event) -> None:
+def _watch_stdin(
+    requests: queue.SimpleQueue[dict[str, Any] | None],
+    busy: threading.Event,
+    ended: threading.Event,
+) -> None:
     """Queue requests; when stdin ends, let an idle child finish and end a busy one at once."""
     for line in sys.stdin.buffer:
         requests.put(json.loads(line))
     requests.put(None)
+    ended.set()
     if busy.is_set():
         os.killpg(0, signal.SIGKILL)
 
