@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 from pathlib import Path
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = (
@@ -74,7 +75,7 @@ def _loopback_up() -> None:
         fcntl.ioctl(s, 0x8914, request)  # SIOCSIFFLAGS
 
 
-def _private_files(root: str, uid: int) -> tuple[str, list[str], list[str]]:
+def _private_files(uid: int) -> tuple[str, list[str], list[str]]:
     """Own /proc, read-only mounts, empty tmpfs where programs write.
 
     Returns the work directory, the directories to empty after each job, and what was refused.
@@ -99,9 +100,8 @@ def _private_files(root: str, uid: int) -> tuple[str, list[str], list[str]]:
     for directory in private:
         if os.path.isdir(directory):
             _mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV, f"{size},mode=1777")
-    if "/tmp" in private:
-        root = "/tmp/srs-work"
-        os.mkdir(root, 0o700)
+    root = "/dev/shm/srs-work"
+    os.mkdir(root, 0o700)
     _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, f"{size},mode=700")
     os.chown(root, uid, -1)
     try:
@@ -146,7 +146,7 @@ def _usable_as(uid: int, worker: str) -> bool:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    worker, root = options["worker"], options["root"]
+    worker = options["worker"]
     refused = []
     uid = FIRST_UID + os.getpid() if os.getuid() == 0 else os.getuid()
     alone = _new_namespaces()
@@ -164,7 +164,7 @@ def main() -> None:
             _open_closed_parents([sys.base_prefix, sys.prefix, os.path.dirname(worker)])
         if os.getuid() == 0 and not _usable_as(uid, worker):
             uid = 0
-        root, scratch, more = _private_files(root, uid)
+        root, scratch, more = _private_files(uid)
         refused += more
         with contextlib.suppress(OSError):
             _loopback_up()
@@ -176,6 +176,7 @@ def main() -> None:
         ]
         if os.getuid() == 0 and not _usable_as(uid, worker):
             uid = 0
+        root = tempfile.mkdtemp(prefix="srs-sandbox-")
         os.chown(root, uid, -1)
     if uid == 0:
         refused.append(

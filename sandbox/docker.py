@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ class DockerWorker:
         self._client = connect()
         self._api = self._client.api
         self._id, self._fd = "", -1
+        self._killing = threading.Lock()
         tmpfs = "rw,nosuid,nodev,nr_inodes=65536"
         host = self._api.create_host_config(
             auto_remove=True,
@@ -141,15 +143,20 @@ class DockerWorker:
     def kill(self) -> None:
         from docker.errors import APIError
 
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._stream._response.close()  # the SDK leaves the connection to the caller
-            self._fd = -1
-        if self._id:
-            with contextlib.suppress(APIError):  # already gone, or going
-                self._api.remove_container(self._id, force=True)
-            self._id = ""
-        self._client.close()
+        with self._killing:
+            if self._fd >= 0:
+                with contextlib.suppress(OSError):  # the other end may be closed already
+                    self._stream._sock.shutdown(socket.SHUT_RDWR)
+            if self._id:
+                with contextlib.suppress(APIError):  # already gone, or going
+                    self._api.remove_container(self._id, force=True)
+                self._id = ""
+            if self._fd >= 0:
+                with self.link.busy:
+                    os.close(self._fd)
+                    self._stream._response.close()  # the SDK leaves the connection to the caller
+                self._fd = -1
+            self._client.close()
 
 
 def owner(pid: int | None = None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import threading
 import time
 from typing import Any, Protocol
 
@@ -34,10 +35,20 @@ class Link:
         self._raw = bytearray()
         self._data = bytearray()
         self.stderr = bytearray()
+        self.busy = threading.Lock()
+        """Held while the descriptors are in use: whoever closes them takes it first."""
 
     def send(self, message: dict[str, Any], timeout_s: float) -> None:
         """Raises WorkerDied when the worker doesn't take the whole frame in time."""
-        data = memoryview(pack(message))
+        with self.busy:
+            self._send(memoryview(pack(message)), timeout_s)
+
+    def receive(self, timeout_s: float) -> dict[str, Any]:
+        """The next frame. Raises WorkerDied when none arrives in time, or nothing can."""
+        with self.busy:
+            return self._receive(timeout_s)
+
+    def _send(self, data: memoryview, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
         while data:
             if not _wait(self.write_fd, select.POLLOUT, deadline):
@@ -49,8 +60,7 @@ class Link:
             except OSError as e:
                 raise WorkerDied(f"the worker is gone ({e.strerror})") from e
 
-    def receive(self, timeout_s: float) -> dict[str, Any]:
-        """The next frame. Raises WorkerDied when none arrives in time, or nothing can."""
+    def _receive(self, timeout_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + timeout_s
         while True:
             if len(self._data) >= 4:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sandbox.runner import SandboxError
 
 NAME = "process"
 START_S = 60.0
+END_S = 5.0
 CONTAIN = Path(__file__).with_name("contain.py")
 
 
@@ -25,8 +26,7 @@ class ProcessWorker:
     """One worker process. Raises SandboxError when it doesn't start."""
 
     def __init__(self) -> None:
-        self._root = tempfile.mkdtemp(prefix="srs-sandbox-")
-        options = {"root": self._root, "worker": worker.__file__, "uid": os.getuid()}
+        options = {"worker": worker.__file__, "uid": os.getuid()}
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-s", "-B", str(CONTAIN), json.dumps(options)],
@@ -47,6 +47,7 @@ class ProcessWorker:
         assert self._process.stdout
         self.link = Link(self._process.stdout.fileno(), self._process.stdin.fileno())
         self.ready: dict[str, Any]
+        self._killing = threading.Lock()
         try:
             self.ready = self.link.receive(START_S)
         except WorkerDied as e:
@@ -56,14 +57,16 @@ class ProcessWorker:
             raise SandboxError(f"no worker process: {lines[-1] if lines else e}") from e
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """End the worker, by its closed stdin where it still listens."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._stderr.close()
-        worker.clear(os.fsencode(self._root))
-        with contextlib.suppress(OSError):
-            Path(self._root).rmdir()
+        with self._killing:
+            self._process.stdin.close()
+            try:
+                self._process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+            with self.link.busy:
+                self._process.stdout.close()
+            self._stderr.close()

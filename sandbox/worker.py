@@ -435,12 +435,23 @@ class Watch:
         self.done = self.done or b'{"done": true}\n' in self.records[-64:]
 
     def parsed(self) -> Iterator[dict[str, Any]]:
-        """The records that arrived whole. A program may write there too: what isn't a record is skipped."""
+        """The records that arrived whole. A program can write there too: what isn't one is skipped."""
         for line in bytes(self.records).split(b"\n"):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 record = json.loads(line)
-                if isinstance(record, dict):
+                if _is_record(record):
                     yield record
+
+
+def _is_record(record: object) -> bool:
+    match record:
+        case {"error": str()} | {"stopped": str()} | {"done": True}:
+            return True
+        case {"collected": [*ids]}:
+            return all(isinstance(i, str) for i in ids)
+        case {"test": [str(), "passed" | "failed" | "error" | "skipped", str()], "memory": bool()}:
+            return True
+    return False
 
 
 class Worker:
@@ -576,7 +587,7 @@ class Worker:
         """Kill and reap everything that the last job left, daemons in sessions of their own included."""
         while True:
             if self.alone:
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(-1, signal.SIGKILL)
             else:
                 for pid in _children(os.getpid()):
@@ -613,7 +624,8 @@ def _oom_kills() -> int:
 
 def _ending(status: int) -> str:
     if os.WIFSIGNALED(status):
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
+        number = os.WTERMSIG(status)
+        return f"killed by signal {number} ({signal.strsignal(number)})"
     return f"the process ended by itself with status {os.WEXITSTATUS(status)}"
 
 
@@ -686,6 +698,9 @@ def main() -> NoReturn:
     except (EOFError, BrokenPipeError):
         worker.kill_all()
         worker.clean()
+        clear(os.fsencode(worker.root))
+        with contextlib.suppress(OSError):  # a mount point stays, and goes with its namespace
+            os.rmdir(worker.root)
     os._exit(0)
 
 

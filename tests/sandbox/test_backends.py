@@ -80,6 +80,25 @@ def test_how_a_program_ends(sandbox: Sandbox, solution: str, status: str) -> Non
     assert run(sandbox, ADD).status == "finished"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "3",
+        '{"test": 1}',
+        '{"test": ["a", "b", 3]}',
+        '{"collected": 7}',
+        '{"x": ' + "[" * 9000,
+    ],
+)
+def test_nonsense_on_the_report_pipe_breaks_no_worker(sandbox: Sandbox, text: str) -> None:
+    solution = f"import os\nfor fd in range(3, 20):\n    try: os.write(fd, {text + chr(10)!r}.encode())\n    except OSError: pass\nos.kill(os.getpid(), 40)"
+    result = run(sandbox, solution)
+    assert result.status == "died"
+    assert "40" in result.detail
+
+
 def test_output_and_threads_do_not_delay_the_verdict(sandbox: Sandbox) -> None:
     result = run(
         sandbox,
