@@ -8,7 +8,7 @@ from typing import Any
 from evaluator import metrics
 from srs.config import EvalConfig, GenerateConfig
 from srs.generate import Policy, Sampling
-from srs.rollout import Roller, Rollout
+from srs.rollout import Known, Roller, Rollout
 from srs.types import Task
 
 Interval = dict[str, float]
@@ -29,8 +29,11 @@ def evaluate(
     eval_config: EvalConfig,
     generate_config: GenerateConfig,
     advance: Callable[[int], None],
+    known: Known | None = None,
 ) -> Evaluation:
     """One greedy answer and ``eval_config.n`` samples for each task.
+
+    ``known`` keeps the verdicts of programs that earlier evaluations graded (`Roller.roll_out`).
 
     The sampling seeds don't depend on the round, so two policies are compared on the same streams.
     """
@@ -43,7 +46,13 @@ def evaluate(
             max_tokens=generate_config.max_tokens,
         )
         return roller.roll_out(
-            tasks, policy=policy, sampling=sampling, round=0, phase=phase, advance=advance
+            tasks,
+            policy=policy,
+            sampling=sampling,
+            round=0,
+            phase=phase,
+            advance=advance,
+            known=known,
         )
 
     greedy = roll_out(1, 0.0, "evaluate-greedy")

@@ -22,7 +22,7 @@ from srs.evaluation import Evaluation, evaluate
 from srs.finetune import Tuner, open_tuner
 from srs.generate import Generator, Policy, Sampling, open_generator
 from srs.progress import Progress
-from srs.rollout import Roller
+from srs.rollout import Known, Roller
 from srs.rundir import RunDir
 from srs.splits import draw
 from srs.streams import derive_seed
@@ -44,6 +44,7 @@ class Lab:
     generator: Generator
     tuner: Tuner
     progress: Progress
+    held_out_verdicts: Known = dataclasses.field(default_factory=dict)
 
     @property
     def config(self) -> Config:
@@ -79,6 +80,7 @@ class Lab:
                 eval_config=self.config.eval,
                 generate_config=self.config.generate,
                 advance=advance,
+                known=self.held_out_verdicts,
             )
 
     def write_report(self) -> Path:
@@ -124,6 +126,7 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
             "environment.json",
             environment(
                 generator=generator.describe(),
+                tuner=tuner.describe(),
                 sandbox={"backend": sandbox.name, "not_covered": list(sandbox.not_covered)},
             ),
         )

@@ -14,6 +14,9 @@ from srs.streams import derive_seed
 from srs.types import Candidate, Review, Task, Verdict
 
 Graded = tuple[Candidate, Verdict]
+REPEATABLE = ("passed", "failed", "error")
+Known = dict[tuple[str, str], Verdict]
+"""(task, code) → verdict: a program that was graded need not be graded again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +74,12 @@ class Roller:
         round: int,
         phase: str,
         advance: Callable[[int], None],
+        known: Known | None = None,
     ) -> Rollout:
         """``len(tasks) * sampling.n`` graded candidates; ``advance`` hears of each verdict.
+
+        Equal programs for a task are graded once. ``known`` brings verdicts from earlier calls and takes
+        this one's, but not those that depend on how busy the machine is.
 
         Raises SandboxError when the judge is broken, UserError when the model can't be used.
         """
@@ -81,32 +88,50 @@ class Roller:
         requests = [
             Request(task=task, seed=derive_seed(self.seed, round, phase, task.id)) for task in tasks
         ]
+        known = {} if known is None else known
         candidates: list[Candidate] = []
-        verdicts: list[Verdict] = []
+        verdicts: Known = {}
         start = last_candidate = time.monotonic()
 
-        def arriving() -> Iterator[Candidate]:
+        def distinct() -> Iterator[Candidate]:
             nonlocal last_candidate
+            sent: set[tuple[str, str]] = set()
             for candidate in self.generator.generate(
                 requests, policy=policy, sampling=sampling, round=round
             ):
                 candidates.append(candidate)
                 last_candidate = time.monotonic()
-                yield candidate
+                key = _key(candidate)
+                if key in sent or key in known:
+                    advance(1)
+                else:
+                    sent.add(key)
+                    graded.append(candidate)
+                    yield candidate
 
-        for verdict in grade_batch(
-            tasks, arriving(), self.sandbox, expectations=self.expectations, limits=self.limits
-        ):
-            verdicts.append(verdict)
+        graded: list[Candidate] = []
+        judged = grade_batch(
+            tasks, distinct(), self.sandbox, expectations=self.expectations, limits=self.limits
+        )
+        for n, verdict in enumerate(judged):
+            verdicts[_key(graded[n])] = verdict
+            if verdict.outcome in REPEATABLE:
+                known[_key(graded[n])] = verdict
             advance(1)
 
         position = {task.id: i for i, task in enumerate(tasks)}
-        graded = sorted(
-            zip(candidates, verdicts, strict=True),
-            key=lambda pair: (position[pair[0].task], pair[0].index),
-        )
+        candidates.sort(key=lambda candidate: (position[candidate.task], candidate.index))
+        everything = {**known, **verdicts}
         return Rollout(
-            graded=tuple(graded),
+            graded=tuple((c, _verdict_of(c, everything[_key(c)])) for c in candidates),
             generate_s=last_candidate - start,
             grade_s=time.monotonic() - last_candidate,
         )
+
+
+def _key(candidate: Candidate) -> tuple[str, str]:
+    return candidate.task, candidate.code or ""
+
+
+def _verdict_of(candidate: Candidate, verdict: Verdict) -> Verdict:
+    return dataclasses.replace(verdict, round=candidate.round, index=candidate.index)
