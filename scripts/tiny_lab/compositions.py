@@ -25,12 +25,14 @@ SUBSETS: dict[Type, str] = {
     "number": "TinyNumber",
 }
 Style = Literal["instruct", "complete"]
+UNUSED = 3
+"""The constant of a step without one: what an edit gives to a primitive that takes one."""
 FORMS = ("Given {source}, {steps}. Return the result.", "Write a function for {source}: {steps}.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """A primitive with the constant that stands for its ``K`` (unused by most)."""
+    """A primitive with the constant that stands for its ``K``; UNUSED for most."""
 
     primitive: Primitive
     constant: int
@@ -138,7 +140,8 @@ def draw(rng: random.Random, depth: int) -> Composition:
     while len(steps) < depth:
         used = {step.primitive.key for step in steps}
         primitive = rng.choice([p for p in _FROM[kind] if p.key not in used])
-        steps.append(Step(primitive, rng.choice(CONSTANTS)))
+        constant = rng.choice(CONSTANTS)
+        steps.append(Step(primitive, constant if primitive.takes_constant else UNUSED))
         kind = primitive.target
     return Composition(tuple(steps))
 

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.tiny_lab.compositions import TYPES, Composition, Step, Style, draw, load
+from scripts.tiny_lab.compositions import TYPES, UNUSED, Composition, Step, Style, draw, load
 from scripts.tiny_lab.primitives import PRIMITIVES, VARIABLES, Type
 
 VERSION = "tiny-1"
 OUT = Path(__file__).resolve().parents[2] / "srs" / "tiny"
-HELD_OUT_DEPTHS = {2: 89, 3: 100, 4: 30}
+HELD_OUT_DEPTHS = {2: 90, 3: 100, 4: 30}
 """Tasks by number of steps."""
 TRAIN_DEPTHS = {2: 430, 3: 380, 4: 100}
 """Besides every primitive alone. Each task comes as twins, instruct and complete."""
@@ -76,7 +76,7 @@ def random_input(rng: random.Random, kind: Type) -> Any:
             return rng.choice((rng.randint(2, 30), rng.randint(30, 400)))
 
 
-FAILED = object()
+RAISED, UNKNOWN = object(), object()
 _POOL_RNG = random.Random(f"{VERSION}/inputs")
 POOL: dict[Type, list[Any]] = {
     kind: EDGES[kind] + [random_input(_POOL_RNG, kind) for _ in range(60)] for kind in TYPES
@@ -103,17 +103,17 @@ def _function(step: Step, wrong: bool) -> Callable[[Any], Any]:
 
 
 def run_steps(steps: Sequence[tuple[Step, bool]], value: Any) -> Any:
-    """What the steps, each right or (True) wrong, make of a value: the result, or FAILED.
+    """What the steps, each right or (True) wrong, make of a value: the result, RAISED or UNKNOWN.
 
-    Step by step, so that no variant computes with a value too big to be quick.
+    Step by step, and UNKNOWN past our bounds, so that nothing computes with a value too big.
     """
     for step, wrong in steps:
         try:
             value = _function(step, wrong)(value)
         except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
-            return FAILED
+            return RAISED
         if not within_bounds(value):
-            return FAILED
+            return UNKNOWN
     return value
 
 
@@ -136,9 +136,12 @@ def exposures(composition: Composition, pool: Sequence[Any]) -> list[set[int]] |
         exposed = False
         for j in range(len(pool)):
             value = run_steps(replacement, states[i][j])
-            if same(value, states[i + 1][j]):
-                continue
-            if value is FAILED or not same(run_steps(right[i + 1 :], value), states[-1][j]):
+            if value is not RAISED and value is not UNKNOWN and not same(value, states[i + 1][j]):
+                value = run_steps(right[i + 1 :], value)
+                exposes = value is not UNKNOWN and not same(value, states[-1][j])
+            else:
+                exposes = value is RAISED
+            if exposes:
                 found[j].add(number)
                 exposed = True
         if not exposed:
@@ -154,7 +157,7 @@ def choose_asserts(composition: Composition) -> list[tuple[Any, Any]] | None:
     """
     steps = [(step, False) for step in composition.steps]
     cases = [(value, run_steps(steps, value)) for value in POOL[composition.source]]
-    cases = [(value, output) for value, output in cases if output is not FAILED]
+    cases = [(value, output) for value, output in cases if output is not UNKNOWN]
     if len(cases) < MIN_ASSERTS or all(same(value, output) for value, output in cases):
         return None
     pool, expected = zip(*cases, strict=True)
@@ -248,7 +251,7 @@ def fresh(rng: random.Random, depths: dict[int, int], taken: set[tuple[str, ...]
 def singles() -> Iterator[Chosen]:
     """Every primitive alone. Raises ValueError for one that no tests in our pool pin down."""
     for primitive in PRIMITIVES:
-        composition = Composition((Step(primitive, 3),))
+        composition = Composition((Step(primitive, UNUSED),))
         asserts = choose_asserts(composition)
         if asserts is None:
             raise ValueError(f"primitive {primitive.key}: no tests tell it from its variants")

@@ -20,10 +20,12 @@ CHAT_TEMPLATE = (
 def train(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
     """A tokenizer of at most ``VOCABULARY`` tokens for any UTF-8 text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast, Qwen2Tokenizer
 
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    # transformers gives every Qwen2 model this splitting, whatever its tokenizer.json says.
+    qwen2 = Qwen2Tokenizer().backend_tokenizer
+    bpe.normalizer, bpe.pre_tokenizer = qwen2.normalizer, qwen2.pre_tokenizer
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
@@ -36,6 +38,7 @@ def train(texts: Iterable[str], max_length: int) -> PreTrainedTokenizerFast:
         tokenizer_object=bpe,
         pad_token=PAD,
         eos_token=END,
+        unk_token=PAD,
         additional_special_tokens=[USER, ASSISTANT, SYSTEM],
         chat_template=CHAT_TEMPLATE,
         model_max_length=max_length,

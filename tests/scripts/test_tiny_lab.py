@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from scripts.tiny_lab import make_tasks
-from scripts.tiny_lab.compositions import Composition, Step, draw, load
+from scripts.tiny_lab.compositions import UNUSED, Composition, Step, draw, load
 from scripts.tiny_lab.primitives import PRIMITIVES, VARIABLES
 from scripts.tiny_lab.text import as_task, held_out_keys, right_share, samples
 from srs import prompts
@@ -147,7 +147,7 @@ def parse(row: dict[str, Any]) -> Composition:
     for key in composition_of(row):
         primitive = BY_KEY[key]
         words = words[len(key.removesuffix("_k").split("_")) :]
-        constant = int(words.pop(0)) if primitive.takes_constant else 3
+        constant = int(words.pop(0)) if primitive.takes_constant else UNUSED
         steps.append(Step(primitive, constant))
     return Composition(tuple(steps))
 
