@@ -126,7 +126,7 @@ def pretrain(args: argparse.Namespace) -> dict[str, Any]:
         ),
         CONTEXT,
     )
-    model = Qwen2ForCausalLM(config(tokenizer))
+    model = Qwen2ForCausalLM(config(tokenizer))  # type: ignore[no-untyped-call]
     # In bfloat16 on a CPU the backward pass of fused attention took 1.5 times as long as this one.
     model.set_attn_implementation("eager")
     decayed = [p for p in model.parameters() if p.ndim > 1]
@@ -157,7 +157,7 @@ def pretrain(args: argparse.Namespace) -> dict[str, Any]:
             )
 
     out: Path = args.out
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     model.to(torch.bfloat16).save_pretrained(out)  # type: ignore[arg-type]
