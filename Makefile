@@ -18,6 +18,8 @@ lint: setup  ## Format, lint, types
 
 setup:  ## Bring .venv to the lock of this machine's accelerator; ACCELERATOR=cpu|cuda|ascend overrides
 	@scripts/setup.sh
+	@if docker info >/dev/null 2>&1; then $(PY) -m sandbox.image || \
+	  echo "setup: no Docker image, so 'auto' will take the process sandbox"; fi
 
 image: setup  ## Build the Docker image that candidates run in
 	@$(PY) -m sandbox.image
