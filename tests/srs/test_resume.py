@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from memory.store import Store
 
 SETTINGS = (
     "generate.engine=transformers",
@@ -134,9 +135,10 @@ def results(run: Path) -> dict[str, Any]:
     found["pairs"] = lines(run / "pairs.jsonl")
     found["dpo"] = json.loads((run / "dpo.json").read_text())
     found["comparison"] = json.loads((run / "evaluation/comparison.json").read_text())
-    with sqlite3.connect(run / "memory.sqlite") as memory:
-        for table, order in (("cards", "task"), ("reviews", "round, task")):
-            found[table] = memory.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+    with Store.open(run / "memory.sqlite") as memory:
+        found["reviews"] = list(memory.reviews())
+        tasks = {review.task for review in memory.reviews()}
+        found["cards"] = {task: memory.card(task) for task in tasks}
     assert found["reviews"]
     return found
 
