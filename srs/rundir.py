@@ -39,6 +39,7 @@ class RunDir:
         self.path = path
         self.config = config
         self._lock = lock
+        self._is_new = False
 
     @classmethod
     def create(cls, path: Path, config: Config) -> Self:
@@ -56,6 +57,7 @@ class RunDir:
             raise UserError(f"{path}: cannot be used as a run directory: {e.strerror}") from e
         lock = _take_lock(path)
         run = cls(path, config, lock)
+        run._is_new = True
         run.write_json("config.json", configs.to_dict(config))
         return run
 
@@ -92,8 +94,8 @@ class RunDir:
         self._lock.close()
 
     def discard_unstarted(self) -> bool:
-        """Delete a run in which no phase was ever finished. Returns whether it did."""
-        unstarted = not self.has("rounds") and not self.metrics()
+        """Delete a run that this process created and that finished no phase. Returns whether it did."""
+        unstarted = self._is_new and not self.has("rounds") and not self.metrics()
         if unstarted:
             shutil.rmtree(self.path)
         return unstarted

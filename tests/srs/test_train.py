@@ -142,3 +142,4 @@ def test_a_newer_memory_is_refused(tmp_path: Path) -> None:
     done = srs_train("--run-dir", str(run), "--resume", settings=())
     assert done.returncode == 2, done.stderr
     assert "newer" in done.stderr
+    assert (run / "memory.sqlite").is_file()
