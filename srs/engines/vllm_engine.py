@@ -10,6 +10,7 @@ from typing import Any
 from srs import models
 from srs.config import Config
 from srs.device import Device
+from srs.engines import cpu_lora
 from srs.engines.engine import Prompt, Sample
 from srs.types import UserError
 
@@ -38,6 +39,7 @@ class VllmEngine:
 
         if device.kind == "cpu":
             _inspect_model_here(models.load_config(source, config.model).architectures or [])
+            cpu_lora.multiply_whole_batches()
         memory = (
             {} if device.kind == "cpu"
             else {"gpu_memory_utilization": config.generate.gpu_memory_utilization}
