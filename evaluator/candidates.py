@@ -96,6 +96,7 @@ def writing_verdicts(path: Path) -> Iterator[Callable[[Verdict], None]]:
                     "n_collected": verdict.n_collected,
                     "wall_s": round(verdict.wall_s, 4),
                     "detail": verdict.detail,
+                    "path": verdict.path,
                 }
                 file.write(json.dumps(row) + "\n")
 

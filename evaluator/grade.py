@@ -38,7 +38,7 @@ def grade_batch(
             task = by_id[candidate.task]
             waiting.append(candidate)
             if candidate.code is not None:
-                yield job_for(task, candidate.code, limits)
+                yield job_for(task, candidate.code, expected.get(task.id), limits)
 
     def without_code() -> Iterator[Verdict]:
         while waiting and waiting[0].code is None:

@@ -13,31 +13,59 @@ import functools
 import json
 import symtable
 
-from sandbox.runner import Job, Limits
+from evaluator.canaries import Canary
+from sandbox.runner import AlteredTest, Job, Limits
 from srs.types import ExecResult, Outcome, Task, TestReport, Verdict
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """The test ids that the task's reference gave, in order, and those of them that it skipped."""
+    """The test ids that the task's reference gave, in order, and those of them that it skipped.
+
+    ``together``: its tests need the solution in their own process. ``objects``, ``bound``: how far they
+    relied on the reference's objects, and which names they share with it (`sandbox.runner.Job`).
+    ``canaries``: altered tests that the reference fails, for what the split alone can't tell.
+    """
 
     ids: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    together: bool = False
+    objects: int = 0
+    bound: tuple[tuple[str, str, str], ...] = ()
+    canaries: tuple[Canary, ...] = ()
+
+    @property
+    def path(self) -> str:
+        return ("together" if self.together else "split") + ("+canaries" if self.canaries else "")
 
 
-def job_for(task: Task, code: str, limits: Limits) -> Job:
-    """The sandbox job that runs ``code`` against the task's tests."""
+def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits) -> Job:
+    """The sandbox job that runs ``code`` against the task's tests.
+
+    Without an expectation the tests run split, and no operator of the solution's own objects decides.
+    """
     if task.kind == "stdio":
         return Job(solution=code, stdin=tuple(json.loads(task.test)["stdin"]), limits=limits)
-    return Job(solution=code, test=with_imports(task.test), limits=limits)
+    test = with_imports(task.test)
+    if expected is None:
+        return Job(solution=code, test=test, objects=1, limits=limits)
+    return Job(
+        solution=code,
+        test=test,
+        limits=limits,
+        together=expected.together,
+        objects=expected.objects,
+        bound=expected.bound,
+        canaries=tuple(AlteredTest(source=c.source, test=c.test) for c in expected.canaries),
+    )
 
 
 @functools.lru_cache(maxsize=1024)
 def with_imports(test: str) -> str:
     """The test file with the names it uses but nobody defines imported from ``solution``.
 
-    KodCode's pipeline prepends ``from solution import *``. An explicit list serves the same rows, and
-    a solution's own ``len`` or ``test_*`` doesn't reach the tests. The import stands after a docstring
+    KodCode's pipeline prepends ``from solution import *``, and some files hold it. An explicit list in its
+    place serves the same rows, and a solution's own ``len`` or ``test_*`` doesn't reach the tests. The import stands after a docstring
     and ``__future__`` imports. A file that doesn't parse is returned unchanged.
     """
     try:
@@ -45,17 +73,32 @@ def with_imports(test: str) -> str:
         names = _free_names(test)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return test
+    lines = test.split("\n")
+    for node in tree.body:
+        if _is_star(node) and node.lineno == node.end_lineno:
+            lines[node.lineno - 1] = (
+                "pass"
+                if lines[node.lineno - 1].strip().startswith("from")
+                else lines[node.lineno - 1]
+            )
     if not names:
-        return test
+        return "\n".join(lines)
     line = 0
     for i, node in enumerate(tree.body):
         docstring = i == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if not docstring and not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
             break
         line = node.end_lineno or line
-    lines = test.split("\n")
     lines.insert(line, f"from solution import {', '.join(names)}")
     return "\n".join(lines)
+
+
+def _is_star(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.ImportFrom)
+        and node.module == "solution"
+        and [alias.name for alias in node.names] == ["*"]
+    )
 
 
 def _free_names(test: str) -> list[str]:
@@ -102,7 +145,9 @@ def expectation(task: Task, result: ExecResult) -> Expectation | str:
     skipped = tuple(r.id for r in result.reports if r.outcome == "skipped")
     if len(skipped) == len(result.collected):
         return "no test ran"
-    return Expectation(ids=result.collected, skipped=skipped)
+    return Expectation(
+        ids=result.collected, skipped=skipped, objects=result.used, bound=result.shared
+    )
 
 
 def judge(
@@ -128,6 +173,7 @@ def judge(
         n_collected=n_collected,
         wall_s=result.wall_s,
         detail=detail,
+        path="stdio" if task.kind == "stdio" else expected.path if expected else "split",
     )
 
 
@@ -207,6 +253,12 @@ def _outcome(
     if n_passed < len(reported):
         skipped = next(r for r in result.reports if r.outcome == "skipped" and r.id in want)
         return "failed", f"{skipped.id} was skipped: {skipped.message}"
+    if result.passed_canary is not None and expected:
+        canary = expected.canaries[result.passed_canary]
+        return (
+            "tampered",
+            f"it also passes {canary.test} altered so that it can't ({canary.change})",
+        )
     return "passed", ""
 
 

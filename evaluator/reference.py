@@ -1,21 +1,32 @@
-"""Grades each task's own reference once, so that candidates are measured against what it does."""
+"""Grades each task's own reference once, so that candidates are measured against what it does.
+
+It also decides how candidates are judged: split, where the reference passes that way; else together with
+the tests; and with canaries, where objects of the solution's own decide or both share a process.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
+import random
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evaluator.judge import Expectation, expectation, job_for
+from evaluator.canaries import Canary, canaries
+from evaluator.judge import Expectation, expectation, job_for, with_imports
 from sandbox.runner import Job, Limits, Sandbox
-from srs.types import Task, UserError
+from srs.types import ExecResult, Task, UserError
 
 __all__ = ["Dropped", "Expectation", "verify"]
 COMMIT_EVERY = 64
+CANARIES_TRIED, CANARIES_KEPT, CANARIES_PER_TEST = 48, 16, 4
+OPERATORS = 2
+VERSION = 1
+"""Of what is cached: raised when equal inputs would now give something else."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,24 +64,18 @@ def verify(
             groups.setdefault(_key(task, limits, sandbox.identity), []).append(task)
     found: dict[str, Expectation | str] = {}
     with _cache(cache_path) as cache:
-        missing = []
+        missing = {}
         for key, group in groups.items():
             row = cache.execute("SELECT result FROM reference WHERE key = ?", (key,)).fetchone()
             if row is None:
-                missing.append(key)
+                missing[key] = group[0]
             else:
                 found[key] = _decode(row[0])
                 advance(len(group))
-
-        def jobs() -> Iterator[Job]:
-            for key in missing:
-                task = groups[key][0]
-                yield job_for(task, task.reference or "", limits)
-
-        for n, (key, result) in enumerate(zip(missing, sandbox.run(jobs()), strict=True), 1):
-            found[key] = expectation(groups[key][0], result)
-            if result.status != "timeout":
-                cache.execute("INSERT INTO reference VALUES (?, ?)", (key, _encode(found[key])))
+        for n, (key, value, lasting) in enumerate(_examine(missing, sandbox, limits), 1):
+            found[key] = value
+            if lasting:
+                cache.execute("INSERT INTO reference VALUES (?, ?)", (key, _encode(value)))
             if n % COMMIT_EVERY == 0:
                 cache.commit()
             advance(len(groups[key]))
@@ -86,8 +91,84 @@ def verify(
     return expectations, sorted(dropped, key=lambda d: order[d.task])
 
 
+def _examine(
+    tasks: Mapping[str, Task], sandbox: Sandbox, limits: Limits
+) -> Iterator[tuple[str, Expectation | str, bool]]:
+    """Key, what was found, and whether it would be found again: split, then together, then canaries."""
+    together: dict[str, Task] = {}
+    doubtful: dict[str, Expectation] = {}
+
+    def alone(task: Task) -> Job:
+        return dataclasses.replace(job_for(task, task.reference or "", None, limits), objects=2)
+
+    for key, result in _run(tasks, alone, sandbox):
+        value = expectation(tasks[key], result)
+        if isinstance(value, str) and tasks[key].kind == "pytest":
+            together[key] = tasks[key]
+        elif not isinstance(value, str) and value.objects >= OPERATORS:
+            doubtful[key] = value
+        else:
+            yield key, value, result.status != "timeout"
+
+    def beside(task: Task) -> Job:
+        return dataclasses.replace(alone(task), together=True)
+
+    for key, result in _run(together, beside, sandbox):
+        value = expectation(tasks[key], result)
+        if isinstance(value, str):
+            yield key, value, result.status != "timeout"
+        else:
+            doubtful[key] = dataclasses.replace(value, together=True, objects=OPERATORS)
+    for key, kept in _canaries(tasks, doubtful, sandbox, limits):
+        yield key, dataclasses.replace(doubtful[key], canaries=kept), True
+
+
+def _run(
+    tasks: Mapping[str, Task], job: Callable[[Task], Job], sandbox: Sandbox
+) -> Iterator[tuple[str, ExecResult]]:
+    return zip(tasks, sandbox.run(job(task) for task in tasks.values()), strict=True)
+
+
+def _canaries(
+    tasks: Mapping[str, Task],
+    expectations: Mapping[str, Expectation],
+    sandbox: Sandbox,
+    limits: Limits,
+) -> Iterator[tuple[str, tuple[Canary, ...]]]:
+    """For each task, altered tests that its reference fails, spread over its tests."""
+    tried = {key: _spread(canaries(with_imports(tasks[key].test)), key) for key in expectations}
+
+    def jobs() -> Iterator[Job]:
+        for key, altered in tried.items():
+            task = tasks[key]
+            job = job_for(task, task.reference or "", expectations[key], limits)
+            for canary in altered:
+                yield dataclasses.replace(job, test=canary.source, only=canary.test)
+
+    results = sandbox.run(jobs())
+    for key, altered in tried.items():
+        failing = [
+            canary
+            for canary, result in zip(altered, itertools.islice(results, len(altered)), strict=True)
+            if result.status == "finished" and any(r.outcome == "failed" for r in result.reports)
+        ]
+        yield key, tuple(failing[:CANARIES_KEPT])
+
+
+def _spread(altered: Sequence[Canary], seed: str) -> list[Canary]:
+    """At most CANARIES_TRIED of them, the tests taking turns."""
+    by_test: dict[str, list[Canary]] = {}
+    for canary in altered:
+        by_test.setdefault(canary.test, []).append(canary)
+    stream = random.Random(seed)
+    for group in by_test.values():
+        stream.shuffle(group)
+    turns = itertools.zip_longest(*(group[:CANARIES_PER_TEST] for group in by_test.values()))
+    return [canary for turn in turns for canary in turn if canary][:CANARIES_TRIED]
+
+
 def _key(task: Task, limits: Limits, identity: str) -> str:
-    parts = [task.kind, task.test, task.reference, dataclasses.asdict(limits), identity]
+    parts = [VERSION, task.kind, task.test, task.reference, dataclasses.asdict(limits), identity]
     return hashlib.sha256(json.dumps(parts).encode("ascii")).hexdigest()
 
 
@@ -102,7 +183,14 @@ def _decode(text: str) -> Expectation | str:
     if "reason" in value:
         reason: str = value["reason"]
         return reason
-    return Expectation(ids=tuple(value["ids"]), skipped=tuple(value["skipped"]))
+    return Expectation(
+        ids=tuple(value["ids"]),
+        skipped=tuple(value["skipped"]),
+        together=value["together"],
+        objects=value["objects"],
+        bound=tuple(map(tuple, value["bound"])),
+        canaries=tuple(Canary(**canary) for canary in value["canaries"]),
+    )
 
 
 @contextlib.contextmanager

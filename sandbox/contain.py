@@ -41,6 +41,11 @@ KEPT_FLAGS = {2: 2, 4: 4, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}  # statvf
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 24, 38
 TMPFS_MIB = 256
 FIRST_UID = 100_000
+KEPT_CAPABILITIES = (
+    5,
+    6,
+    7,
+)  # KILL, SETGID, SETUID: the worker runs programs as users of their own
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -75,7 +80,7 @@ def _loopback_up() -> None:
         fcntl.ioctl(s, 0x8914, request)  # SIOCSIFFLAGS
 
 
-def _private_files(uid: int) -> tuple[str, list[str], list[str]]:
+def _private_files() -> tuple[str, list[str], list[str]]:
     """Own /proc, read-only mounts, empty tmpfs where programs write.
 
     Returns the work directory, the directories to empty after each job, and what was refused.
@@ -100,10 +105,10 @@ def _private_files(uid: int) -> tuple[str, list[str], list[str]]:
     for directory in private:
         if os.path.isdir(directory):
             _mount("tmpfs", directory, "tmpfs", MS_NOSUID | MS_NODEV, f"{size},mode=1777")
-    root = "/dev/shm/srs-work"
-    os.mkdir(root, 0o700)
-    _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, f"{size},mode=700")
-    os.chown(root, uid, -1)
+    # Over /run, which holds the sockets of this machine's services, and nothing that a program needs.
+    _mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, f"{size},mode=711")
+    root = "/run/srs"
+    os.mkdir(root, 0o711)
     try:
         _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError:
@@ -131,14 +136,14 @@ def _open_closed_parents(needed: list[str]) -> None:
             os.close(fd)
 
 
-def _usable_as(uid: int, worker: str) -> bool:
-    """Whether that user can start this Python and read the worker."""
+def _usable_as(uid: int, program: str) -> bool:
+    """Whether that user can start this Python and read the worker's program."""
     pid = os.fork()
     if pid == 0:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        ok = os.access(sys.executable, os.X_OK) and os.access(worker, os.R_OK)
+        ok = os.access(sys.executable, os.X_OK) and os.access(program, os.R_OK)
         ok = ok and os.access(os.__file__, os.R_OK)
         os._exit(0 if ok else 1)
     return os.waitpid(pid, 0)[1] == 0
@@ -146,9 +151,10 @@ def _usable_as(uid: int, worker: str) -> bool:
 
 def main() -> None:
     options = json.loads(sys.argv[1])
-    worker = options["worker"]
+    program = options["main"]
     refused = []
-    uid = FIRST_UID + os.getpid() if os.getuid() == 0 else os.getuid()
+    root_user = os.getuid() == 0
+    uid = FIRST_UID + os.getpid() * 2
     alone = _new_namespaces()
     scratch: list[str] = []
     if alone:
@@ -160,47 +166,45 @@ def main() -> None:
             status = os.waitpid(pid, 0)[1]
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
         _mount("none", "/", None, MS_REC | MS_PRIVATE)
-        if os.getuid() == 0:
-            _open_closed_parents([sys.base_prefix, sys.prefix, os.path.dirname(worker)])
-        if os.getuid() == 0 and not _usable_as(uid, worker):
-            uid = 0
-        root, scratch, more = _private_files(uid)
+        if root_user:
+            _open_closed_parents([sys.base_prefix, sys.prefix, os.path.dirname(program)])
+        root, scratch, more = _private_files()
         refused += more
         with contextlib.suppress(OSError):
             _loopback_up()
     else:
         refused += [
             "the network is reachable (no network namespace)",
-            "other processes of this user can be signalled (no PID namespace)",
             "files that this user may write can be changed (no mount namespace)",
         ]
-        if os.getuid() == 0 and not _usable_as(uid, worker):
-            uid = 0
         root = tempfile.mkdtemp(prefix="srs-sandbox-")
-        os.chown(root, uid, -1)
-    if uid == 0:
+    os.chmod(root, 0o711)
+    others = root_user and _usable_as(uid, program)
+    if root_user and not others:
         refused.append(
             "programs run as root, without capabilities: no other user can use this Python"
         )
-    refused += [
-        "files that any user may read can be read",
-        "memory is limited per process, not in sum",
-        "the system calls are those of the host kernel, unfiltered",
-    ]
-    if os.getuid() == 0:
+    refused += ["memory is limited per process, not in sum"]
+    if root_user:
         for capability in range(64):
-            libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+            if not others or capability not in KEPT_CAPABILITIES:
+                libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
         os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # A plain user shares one process count with all they run, so a limit on it would hit others first.
-    shared_count = not alone and os.getuid() == options["uid"]
-    settings = {"root": root, "alone": alone, "scratch": scratch, "nproc": not shared_count}
-    settings["not_covered"] = refused
+    settings = {
+        "root": root,
+        "scratch": scratch,
+        "readable": [sys.base_prefix],
+        "candidate_uid": uid if others else None,
+        "tests_uid": uid + 1 if others else None,
+        # A plain user shares one process count with all they run, so a limit on it would hit others first.
+        "nproc": others,
+        "preload": [],
+        "not_covered": refused,
+    }
     os.chdir("/")
-    python = [sys.executable, "-P", "-s", "-B", worker, json.dumps(settings)]
+    python = [sys.executable, "-P", "-s", "-B", program, json.dumps(settings)]
     os.execv(sys.executable, python)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -14,21 +15,18 @@ from typing import Any
 from sandbox import image
 from sandbox.link import Link, WorkerDied
 from sandbox.runner import SandboxConfig, SandboxError
+from sandbox.seccomp import docker_profile
 
 NAME = "docker"
 OWNER_LABEL = "srs.sandbox.owner"
 START_S = 60.0
 CONNECT_S = 120
-UID = 10001
 SPARE_MEMORY_MIB = 320  # the worker and what the tmpfs mounts below may hold
-NOT_COVERED = ("the system calls are those of the host kernel, behind Docker's seccomp profile",)
-SETTINGS = {
-    "root": "/work",
-    "alone": True,
-    "scratch": ["/tmp", "/dev/shm"],
-    "nproc": False,  # counted per user on the whole host; the container's own limit holds instead
-    "not_covered": NOT_COVERED,
-}
+CAPABILITIES = ["SETUID", "SETGID", "KILL"]
+"""What the worker needs to run tests and candidates as users of their own; those users have none."""
+NOT_COVERED = ("the system calls are those of the host kernel, behind a seccomp profile",)
+FIRST_UID, UIDS = 20_000, 40_000  # within the 65,536 that a remapped daemon has
+_numbers = itertools.count()
 
 
 def connect() -> Any:
@@ -93,12 +91,24 @@ class DockerWorker:
         self._id, self._fd = "", -1
         self._killing = threading.Lock()
         tmpfs = "rw,nosuid,nodev,nr_inodes=65536"
+        uid = _free_uid()
+        settings = {
+            "root": "/work",
+            "scratch": ["/tmp", "/dev/shm"],
+            "readable": [],
+            "candidate_uid": uid,
+            "tests_uid": uid + 1,
+            "nproc": True,
+            "preload": [],
+            "not_covered": NOT_COVERED,
+        }
         host = self._api.create_host_config(
             auto_remove=True,
             network_mode="none",
             read_only=True,
             cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
+            cap_add=CAPABILITIES,
+            security_opt=["no-new-privileges", f"seccomp={docker_profile()}"],
             pids_limit=config.processes + 16,
             mem_limit=f"{config.memory_mib + SPARE_MEMORY_MIB}m",
             memswap_limit=f"{config.memory_mib + SPARE_MEMORY_MIB}m",
@@ -106,7 +116,7 @@ class DockerWorker:
             shm_size="64m",
             ipc_mode="private",
             tmpfs={
-                "/work": f"{tmpfs},exec,size=128m,mode=700,uid={UID}",
+                "/work": f"{tmpfs},exec,size=128m,mode=711",
                 "/tmp": f"{tmpfs},size=64m,mode=1777",
             },
             log_config={"type": "none"},
@@ -115,8 +125,8 @@ class DockerWorker:
         try:
             self._id = self._api.create_container(
                 name,
-                command=[json.dumps(SETTINGS)],
-                user=f"{UID}:{UID}",
+                command=[json.dumps(settings)],
+                user="0:0",
                 hostname="sandbox",
                 stdin_open=True,
                 detach=False,  # together with stdin_open: the container's stdin closes with ours
@@ -157,6 +167,11 @@ class DockerWorker:
                     self._stream._response.close()  # the SDK leaves the connection to the caller
                 self._fd = -1
             self._client.close()
+
+
+def _free_uid() -> int:
+    """The first of two user ids that no other worker on this host has: their processes are counted."""
+    return FIRST_UID + (os.getpid() * 128 + next(_numbers) % 64 * 2) % UIDS
 
 
 def owner(pid: int | None = None) -> str:

@@ -1,6 +1,6 @@
 """Builds the sandbox image: ``python -m sandbox.image [--base IMAGE]``.
 
-The tag is the hash of the Dockerfile and the worker, so that a change of either builds a new image.
+The tag is the hash of the Dockerfile and of what runs inside, so that a change of either builds a new image.
 Where no registry answers, the base is a Debian made here with debootstrap.
 """
 
@@ -24,7 +24,11 @@ from typing import Any
 from sandbox.runner import SandboxError
 
 HERE = Path(__file__).parent
-SOURCES = ("Dockerfile", "worker.py")
+SOURCES = (
+    "Dockerfile",
+    "__init__.py",
+    *sorted(f"inside/{p.name}" for p in (HERE / "inside").glob("*.py")),
+)
 REPOSITORY = "srs-sandbox"
 PUBLIC_BASE = "python:3.11-slim"
 LOCAL_BASE = "srs-sandbox-base:bookworm"

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, Protocol
 
-from sandbox.worker import pack
+from sandbox.inside.frames import pack
 
 
 class WorkerDied(Exception):

@@ -131,4 +131,9 @@ def _frame(job: Job) -> dict[str, Any]:
         "memory_mib": job.limits.memory_mib,
         "output_kib": job.limits.output_kib,
         "processes": job.limits.processes,
+        "together": job.together,
+        "allowed": job.objects,
+        "bound": {name: where for name, *where in job.bound},
+        "only": job.only,
+        "canaries": [[canary.source, canary.test] for canary in job.canaries],
     }

@@ -12,7 +12,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from sandbox import worker
 from sandbox.link import Link, WorkerDied
 from sandbox.runner import SandboxError
 
@@ -26,7 +25,7 @@ class ProcessWorker:
     """One worker process. Raises SandboxError when it doesn't start."""
 
     def __init__(self) -> None:
-        options = {"worker": worker.__file__, "uid": os.getuid()}
+        options = {"main": str(Path(__file__).parent / "inside" / "main.py")}
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-s", "-B", str(CONTAIN), json.dumps(options)],

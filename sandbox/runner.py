@@ -26,18 +26,38 @@ class Limits:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AlteredTest:
+    """A copy of a test file with one expectation altered, and the id (without parameters) of the test
+    that the alteration is in."""
+
+    source: str
+    test: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One program to run.
 
-    ``solution`` is written as ``solution.py``. With ``test`` set, it is written as
-    ``test_solution.py`` and collected by pytest. With ``stdin`` set, the solution runs as a script
-    once per entry, and its stdout is returned.
+    With ``test``, a test file that imports ``solution``; or with ``stdin``, a script that runs once per
+    entry and whose stdout is returned.
+
+    ``together``: tests and solution in one process; otherwise the tests have their own, where no code
+    of the solution's ever runs. ``objects``: how far they may rely on objects of the solution's own
+    classes there: 0 not at all, 1 on methods and attributes, 2 on operators such as ``==`` too.
+    ``bound``: (name, module, qualified name or "") that the tests take from the standard library where
+    they import it from the solution. ``only``: run the one test of that id (without parameters).
+    ``canaries`` run, in random order, when all tests passed, until the solution passes one.
     """
 
     solution: str
     test: str | None = None
     stdin: tuple[str, ...] = ()
     limits: Limits = Limits()
+    together: bool = False
+    objects: int = 2
+    bound: tuple[tuple[str, str, str], ...] = ()
+    only: str = ""
+    canaries: tuple[AlteredTest, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,10 @@ class ExecResult:
     ``finished``: every collected test has a report. ``error``: the module or a test could not be
     imported or collected. ``died``: the process ended before its last report (``os._exit``, a signal).
     ``outputs`` holds, for stdio jobs only, the captured stdout of each case, in order.
+
+    ``used``: how far the tests relied on the solution's own objects (see `sandbox.runner.Job`);
+    ``shared``: names they took from the solution that are standard ones: (name, module, qualified name);
+    ``passed_canary``: which of the job's altered tests it passed as well, if any.
     """
 
     status: ExecStatus
@@ -106,11 +110,19 @@ class ExecResult:
     outputs: tuple[str, ...] = ()
     wall_s: float = 0.0
     detail: str = ""
+    used: int = 0
+    shared: tuple[tuple[str, str, str], ...] = ()
+    passed_canary: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The judgement of one candidate. ``n_passed`` ≤ ``n_collected`` = the reference's test count."""
+    """The judgement of one candidate. ``n_passed`` ≤ ``n_collected`` = the reference's test count.
+
+    ``path``: what it rests on. ``split``: tests that ran in a process without the candidate's code;
+    ``together``: in one process; ``+canaries``: and altered tests that the candidate failed, as it must;
+    ``stdio``: what it printed.
+    """
 
     task: str
     round: int
@@ -120,6 +132,7 @@ class Verdict:
     n_collected: int
     wall_s: float
     detail: str = ""
+    path: str = ""
 
     @property
     def passed(self) -> bool:
@@ -234,4 +247,5 @@ def from_json(cls: type[R], obj: dict[str, Any]) -> R:
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in obj.items()}
     if cls is ExecResult:
         values["reports"] = tuple(TestReport(**r) for r in values.get("reports", ()))
+        values["shared"] = tuple(map(tuple, values.get("shared", ())))
     return cls(**values)

@@ -1,0 +1,1 @@
+"""What runs inside a sandbox. Standard library and pytest only: the image holds a copy."""

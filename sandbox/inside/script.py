@@ -1,0 +1,44 @@
+"""A program with stdin and stdout, run in this process as the interpreter would run it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import traceback
+import types
+
+
+def run(path: str) -> int:
+    """Run a file as ``__main__`` as the interpreter would, threads and exit handlers included."""
+    status = 0
+    atexit._clear()
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=path, __builtins__=__builtins__)
+    sys.modules["__main__"] = main
+    sys.argv = [path]
+    sys.path.insert(0, os.path.dirname(path))
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+        exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
+    except SystemExit as e:
+        if isinstance(e.code, str):
+            print(e.code, file=sys.stderr)
+        status = e.code if isinstance(e.code, int) else int(e.code is not None)
+    except BaseException:  # whatever ends a script: a traceback and status 1
+        traceback.print_exc()
+        status = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    return status & 0xFF
+
+
+def run_source(fd: int) -> int:
+    """Run the program that the descriptor holds as ``solution.py`` of the working directory."""
+    path = os.path.join(os.getcwd(), "solution.py")
+    with open(fd, "rb") as source, open(path, "wb") as file:
+        file.write(source.read())
+    return run(path)

@@ -1,0 +1,167 @@
+"""A test file, read and compiled once for all candidates of its task, and how a fork runs it."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import os
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.inside import asserting, words
+from sandbox.inside.stub import Link, Solution
+
+PLAIN_PYTEST = {"raises", "approx"}
+FILES_KEPT = 256
+RECORDS_FD, LINK_FD = 3, 4
+Record = Callable[[dict[str, Any]], None]
+
+
+class TestFile:
+    """``code`` is None when it doesn't compile, ``own`` when it doesn't parse: pytest then words the error.
+
+    ``plain``: nothing in it needs pytest: functions without parameters, fixtures or marks.
+    ``only``: the id of the one test to run, without parameters, or "" for all.
+    """
+
+    __test__ = False
+
+    def __init__(self, source: str, only: str) -> None:
+        self.source = source
+        self.only = only
+        self.code: types.CodeType | None = None
+        self.own: frozenset[str] | None = None
+        self.plain = False
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = ast.parse(source.encode("utf-8", "surrogatepass"))
+            self.own = own_test_names(tree)
+            self.plain = is_plain(tree)
+
+    def compile_plain(self, path: str) -> None:
+        """For a plain file that is to run without pytest."""
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = asserting.Explaining().visit(ast.parse(self.source, filename=path))
+            self.code = compile(tree, path, "exec", dont_inherit=True)
+
+    def compile_for_pytest(self, path: str) -> None:
+        from _pytest.assertion import rewrite
+
+        data = self.source.encode("utf-8", "surrogatepass")
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            tree = ast.parse(data, filename=path)
+            rewrite.rewrite_asserts(tree, data, path)
+            self.code = compile(tree, path, "exec", dont_inherit=True)
+
+    def wants(self, test: str) -> bool:
+        """Whether the test of that id, such as ``TestC::test_m[2]``, is one of the file's own to run."""
+        if self.own is not None and test.split("::")[0].split("[")[0] not in self.own:
+            return False
+        return self.only in ("", test.split("[")[0])
+
+
+def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
+    """In the tests' fork: make the candidate load its code, then run the tests against the stub of it."""
+
+    def gone(why: str) -> Any:
+        record({"stopped": words.short(f"the solution stopped answering: {why}")})
+        record({"done": True})
+        os._exit(0)
+
+    link = Link(LINK_FD, allowed=job["allowed"], bound=job["bound"], gone=gone)
+    sys.modules["solution"] = Solution(link)
+    try:
+        link.do("load", job["solution"])
+    except BaseException as e:  # whatever the solution raises while it is imported
+        record({"error": words.exception(e)})
+    else:
+        _guarded(run)
+        record({"used": link.level, "shared": link.shared})
+    record({"done": True})
+
+
+def run_together(run: Callable[[Record], None]) -> None:
+    """In a fork where the tests import the solution itself."""
+    _guarded(run)
+    record({"done": True})
+
+
+def _guarded(run: Callable[[Record], None]) -> None:
+    try:
+        run(record)
+    except BaseException as e:  # what stops pytest: SystemExit, KeyboardInterrupt, pytest.exit
+        record({"stopped": words.short(f"{type(e).__name__}: {e}")})
+
+
+def record(line: dict[str, Any]) -> None:
+    os.write(RECORDS_FD, json.dumps(line).encode("ascii") + b"\n")
+
+
+def own_test_names(tree: ast.Module) -> frozenset[str]:
+    """Top-level names that the test file itself defines.
+
+    Tests that an import brings into the file are not tests of the file.
+    """
+    names: set[str] = set()
+    pending: list[ast.stmt] = list(tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+        else:
+            for field in ("body", "orelse", "finalbody"):
+                pending += getattr(node, field, [])
+            for handler in getattr(node, "handlers", []):
+                pending += handler.body
+    return frozenset(names)
+
+
+def is_plain(tree: ast.Module) -> bool:
+    """Whether calling the file's ``test*`` functions in order is all that pytest would do."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            if node.bases or node.keywords or node.name.startswith("Test"):
+                return False
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name.startswith("test") and (
+                not _without_parameters(node) or node.decorator_list
+            ):
+                return False
+            if node.name.startswith(("setup", "teardown", "pytest_")):
+                return False
+        elif isinstance(
+            node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.If | ast.Try | ast.With | ast.For
+        ):
+            names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            if any(name.startswith(("test", "pytest_", "setup", "teardown")) for name in names):
+                return False
+    return all(map(_needs_no_pytest, ast.walk(tree)))
+
+
+def _without_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    a = node.args
+    parameters = a.posonlyargs or a.args or a.vararg or a.kwonlyargs or a.kwarg
+    return isinstance(node, ast.FunctionDef) and not parameters
+
+
+def _needs_no_pytest(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(value=ast.Name(id="pytest"), attr=name):
+            return name in PLAIN_PYTEST
+        case ast.ImportFrom(module=str(module)) if module.partition(".")[0] in (
+            "pytest",
+            "_pytest",
+        ):
+            return module == "pytest" and all(a.name in PLAIN_PYTEST for a in node.names)
+        case ast.Import():
+            roots = {a.name.partition(".")[0] for a in node.names}
+            named = any(a.asname and a.name.startswith("pytest") for a in node.names)
+            return not roots & {"unittest", "_pytest"} and not named
+        case ast.ImportFrom(module=str(module)):
+            return module.partition(".")[0] != "unittest"
+    return True

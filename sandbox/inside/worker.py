@@ -1,0 +1,335 @@
+"""A worker: runs one job after another, each in forks that become other users, and tells what it saw.
+
+It speaks frames on stdin and stdout: one "ready" frame, then one answer per job. It ends when its stdin
+closes, and takes everything it started along. What a job's forks report goes over pipes of their own; a
+verdict never rests on an exit code, and is never delayed until a pipe closes: a run ends at its last
+report, at the deadline, or when its process is gone.
+
+*Split*, the usual way: the tests run in a fork of this process and see a module ``solution`` whose functions
+run in a fork of the zygote, under another user, where no test ever was (`sandbox.inside.stub`).
+*Together*, for tests that need the solution in their own process: then what they report is in the
+candidate's hands, and only altered copies of the tests, which it must fail, tell whether it lied.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from sandbox.inside import confine, files, fork, frames, plain_run, programs, reap, tests, words
+from sandbox.inside.watch import Watch
+from sandbox.inside.zygote import Zygote, end
+
+DEVICES = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"]
+READABLE = ["/bin", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/sbin", "/sys", "/usr"]
+
+
+class Worker:
+    """``options``: see `sandbox.inside.main`."""
+
+    def __init__(self, options: dict[str, Any], stdin: int, stdout: int) -> None:
+        self.stdin, self.stdout = stdin, stdout
+        self.candidate_uid: int | None = options["candidate_uid"]
+        self.tests_uid: int | None = options["tests_uid"]
+        root = options["root"]
+        self.candidate_home = _make(os.path.join(root, "candidate"), 0o777, None)
+        self.tests_home = _make(os.path.join(root, "tests"), 0o770, self.tests_uid)
+        self.scratch = [self.candidate_home, self.tests_home, *options["scratch"]]
+        readable = [*READABLE, sys.prefix, sys.base_prefix, *options["readable"]]
+        writable = [*options["scratch"], *DEVICES]
+
+        def candidate(home: str) -> fork.Identity:
+            return fork.Identity(
+                uid=self.candidate_uid,
+                home=home,
+                landlock=confine.landlock(readable, [*writable, home]),
+                dumpable=True,
+                nproc=options["nproc"],
+            )
+
+        self.tests_identity = fork.Identity(uid=self.tests_uid, home=self.tests_home)
+        make_candidates = functools.partial(
+            programs.Candidates, candidate(self.candidate_home), options["preload"]
+        )
+        make_sessions = functools.partial(
+            programs.PytestSessions,
+            self.tests_identity,
+            candidate(self.tests_home),
+            options["preload"],
+        )
+        self.candidates = Zygote(make_candidates, self.candidate_uid, (stdin, stdout))
+        self.sessions = Zygote(make_sessions, self.candidate_uid, (stdin, stdout))
+        self.files: dict[tuple[str, str], tests.TestFile] = {}
+        self.oom_kills = _oom_kills()
+        os.environ.update(HOME=self.tests_home, TMPDIR=self.tests_home)
+        self.candidates.wait()
+        self.identity = self.sessions.wait()
+        self.clean()
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # each fork turns it on again for itself
+
+    def serve(self) -> None:
+        while True:
+            job = frames.receive(self.stdin)
+            frames.send(self.stdout, self.script(job) if job["test"] is None else self.tests(job))
+
+    def tests(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Run one test job and, when it passed, its canaries until one passes too.
+
+        The answer has ExecResult's fields, as JSON.
+        """
+        answer = self._tests_once(job)
+        if job["canaries"] and _passed(answer):
+            order = list(range(len(job["canaries"])))
+            random.SystemRandom().shuffle(order)
+            for number in order:
+                source, test = job["canaries"][number]
+                altered = self._tests_once({**job, "test": source, "only": test})
+                answer["wall_s"] += altered["wall_s"]
+                if _passed(altered):
+                    answer["passed_canary"] = number
+                    break
+        return answer
+
+    def _tests_once(self, job: dict[str, Any]) -> dict[str, Any]:
+        start = time.monotonic()
+        output, records = os.pipe(), os.pipe()
+        fds = [output[1], records[1]]
+        if not job["together"]:
+            ours, theirs = socket.socketpair()
+            self.candidates.start({"kind": "serve", **_limits(job)}, [theirs.fileno(), output[1]])
+            theirs.close()
+            fds.append(ours.detach())
+        file = self._test_file(job["test"], job["only"])
+        plain = file.plain and file.code is not None and not job["together"]
+        pid = self._fork_plain(file, job, fds) if plain else self._start_session(job, fds)
+        for fd in fds:
+            os.close(fd)
+        watch = Watch(pid, records[0], (output[0],), self.stdin)
+        try:
+            ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
+        finally:
+            watch.close()
+            status = self._end(pid if plain else None)
+        answer = _answer(watch.parsed(), ended)
+        if answer["status"] == "died":
+            answer["detail"] = answer["detail"] or _ending(status[0])
+        memory = (
+            answer.pop("memory")
+            or (ended == "died" or "stopped" in answer["detail"])
+            and self._killed_for_memory(status)
+        )
+        if memory and answer["status"] in ("finished", "died"):
+            answer["status"] = "memory"
+        answer["wall_s"] = time.monotonic() - start
+        return answer
+
+    def _fork_plain(self, file: tests.TestFile, job: dict[str, Any], fds: list[int]) -> int:
+        """The tests, in a fork of this process, which has no pytest to copy."""
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                null = os.open(os.devnull, os.O_RDONLY)
+                named = {0: null, 1: fds[0], 2: fds[0], 3: fds[1], 4: fds[2]}
+                fork.become(self.tests_identity, job, parent, named)
+                path = os.path.join(self.tests_home, "test_solution.py")
+                tests.run_apart(job, lambda record: plain_run.run(file, path, record))
+                os._exit(0)
+            finally:  # whatever happens in this interpreter, no fork goes on as a worker
+                os._exit(70)
+        return pid
+
+    def _start_session(self, job: dict[str, Any], fds: list[int]) -> int:
+        if job["together"]:
+            os.chmod(self.tests_home, 0o777)
+        source = _memory_file(json.dumps(job))
+        try:
+            return self.sessions.start(_limits(job), [*fds, source])
+        finally:
+            os.close(source)
+
+    def script(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Run a stdin/stdout job: one fork per case, all within the job's one time limit."""
+        start = time.monotonic()
+        answer: dict[str, Any] = {"status": "finished", "reports": [], "outputs": [], "detail": ""}
+        answer["collected"] = [f"case-{i}" for i in range(len(job["stdin"]))]
+        for name, text in zip(answer["collected"], job["stdin"], strict=True):
+            out, err = os.pipe(), os.pipe()
+            fds = [_memory_file(text), out[1], err[1], _memory_file(job["solution"])]
+            pid = self.candidates.start({"kind": "script", **_limits(job)}, fds)
+            for fd in fds:
+                os.close(fd)
+            watch = Watch(pid, None, (out[0], err[0]), self.stdin)
+            try:
+                ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
+            finally:
+                watch.close()
+                status = self._end(None)
+            if ended != "died":
+                answer["status"] = ended
+                break
+            answer["outputs"].append(bytes(watch.output[out[0]]).decode("utf-8", "replace"))
+            error = bytes(watch.output[err[0]]).decode("utf-8", "backslashreplace").strip()
+            message = _message(status[0], error)
+            outcome = "failed" if status[0] else "passed"
+            answer["reports"].append({"id": name, "outcome": outcome, "message": message})
+            if self._killed_for_memory(status) or "MemoryError" in message:
+                answer["status"], answer["detail"] = "memory", message
+                break
+        answer["wall_s"] = time.monotonic() - start
+        return answer
+
+    def clean(self) -> None:
+        """Empty what programs can write to, as the users who wrote there."""
+        for directory in self.scratch:
+            if self.candidate_uid is None:  # then a program may have closed its own directory
+                with contextlib.suppress(PermissionError):
+                    os.chmod(directory, 0o700)
+            if files.is_empty(directory) or files.clear_shallow(directory):
+                continue
+            for uid in (self.candidate_uid, self.tests_uid):
+                if uid is None:
+                    files.clear(os.fsencode(directory))
+                else:
+                    _clear_as(uid, directory)
+
+    def close(self) -> None:
+        """After stdin closed: leave nothing running and nothing written."""
+        reap.end_children((), self.candidate_uid)
+        self.clean()
+
+    def _test_file(self, source: str, only: str) -> tests.TestFile:
+        key = (source, only)
+        if key not in self.files:
+            if len(self.files) >= tests.FILES_KEPT:
+                self.files.pop(next(iter(self.files)))
+            file = self.files[key] = tests.TestFile(source, only)
+            if file.plain:
+                file.compile_plain(os.path.join(self.tests_home, "test_solution.py"))
+        return self.files[key]
+
+    def _end(self, pid: int | None) -> list[int]:
+        """End every process of the run and empty the scratch directories.
+
+        Returns wait statuses: of ``pid`` or else the zygotes' forks, the candidate's first.
+        """
+        own = [] if pid is None else [end(pid)]
+        statuses = [self.candidates.end(), self.sessions.end(), *own]
+        reap.end_children((self.candidates.pid, self.sessions.pid), self.candidate_uid)
+        os.chmod(self.tests_home, 0o770)
+        self.clean()
+        return statuses
+
+    def _killed_for_memory(self, statuses: list[int]) -> bool:
+        """Whether the kernel killed one of those processes for its control group's memory limit."""
+        if not any(os.WIFSIGNALED(s) and os.WTERMSIG(s) == signal.SIGKILL for s in statuses):
+            return False
+        before, self.oom_kills = self.oom_kills, _oom_kills()
+        return self.oom_kills > before
+
+
+def _answer(records: Iterable[dict[str, Any]], ended: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "status": ended,
+        "collected": [],
+        "reports": [],
+        "detail": "",
+        "memory": False,
+    }
+    seen: set[str] = set()
+    for record in records:
+        if "error" in record and ended == "finished":
+            answer["status"], answer["detail"] = "error", record["error"]
+        if "stopped" in record and ended == "finished":
+            answer["status"], answer["detail"] = "died", record["stopped"]
+        if "used" in record:
+            answer["used"] = record["used"]
+            answer["shared"] = [[name, *where] for name, where in record["shared"].items()]
+        answer["collected"] = record.get("collected", answer["collected"])
+        if "test" in record:
+            name, outcome, message = record["test"]
+            if name not in seen:
+                answer["reports"].append({"id": name, "outcome": outcome, "message": message})
+            seen.add(name)
+            answer["memory"] = answer["memory"] or record["memory"]
+    return answer
+
+
+def _passed(answer: dict[str, Any]) -> bool:
+    outcomes = [report["outcome"] for report in answer["reports"]]
+    return (
+        answer["status"] == "finished"
+        and "passed" in outcomes
+        and {"passed", "skipped"} >= set(outcomes)
+    )
+
+
+def _limits(job: dict[str, Any]) -> dict[str, Any]:
+    return {name: job[name] for name in ("memory_mib", "output_kib", "processes")}
+
+
+def _memory_file(text: str) -> int:
+    fd = os.memfd_create("srs")
+    data = memoryview(text.encode("utf-8", "surrogatepass"))
+    while data:
+        data = data[os.write(fd, data) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _make(path: str, mode: int, group: int | None) -> str:
+    """A directory of this user's. With ``group``, only that user and this one get in."""
+    if group is not None:
+        os.setegid(group)
+    os.makedirs(path, exist_ok=True)
+    if group is not None:
+        os.setegid(os.getgid())
+    os.chmod(path, mode)
+    return path
+
+
+def _clear_as(uid: int, directory: str) -> None:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            files.clear(os.fsencode(directory))
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _oom_kills() -> int:
+    """How many processes the memory limit of our control group has killed so far."""
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+        with contextlib.suppress(OSError), open(path) as file:
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+def _message(status: int, error: str) -> str:
+    if status == 0:
+        return ""
+    return words.short(error.splitlines()[-1] if error else _ending(status))
+
+
+def _ending(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"killed by signal {number} ({signal.strsignal(number)})"
+    return f"the process ended by itself with status {os.WEXITSTATUS(status)}"

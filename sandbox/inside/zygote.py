@@ -1,0 +1,126 @@
+"""Zygotes: processes that hold what a kind of fork needs, and give birth to one fork at a time."""
+
+from __future__ import annotations
+
+import array
+import gc
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, Protocol
+
+from sandbox.inside import fork, reap
+
+ENDED = 0
+
+
+class Program(Protocol):
+    """What a zygote's forks run. Made in the zygote, so that all of them share what it loads."""
+
+    ready: str
+    """What the worker is told when it is made."""
+
+    def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
+        """In the zygote, before each fork."""
+
+    def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+        """In the fork, which must become its user first (`fork.become`). It ends the process."""
+
+
+class Zygote:
+    """The worker's end. ``make`` runs in the zygote; ``uid``: the user that nobody but its forks has.
+
+    Raises RuntimeError when the zygote is gone.
+    """
+
+    def __init__(self, make: Callable[[], Program], uid: int | None, close: Sequence[int]) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._running = False
+        parent = os.getpid()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                for fd in (*close, self._socket.fileno()):
+                    os.close(fd)
+                _serve(theirs, make, uid, parent)
+            finally:
+                os._exit(70)
+        theirs.close()
+
+    def wait(self) -> str:
+        """Until it is ready to fork; returns what its program says then."""
+        return self._receive().decode()
+
+    def start(self, request: dict[str, Any], fds: Sequence[int]) -> int:
+        """Fork once, with copies of ``fds``; returns the process id."""
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+        self._socket.sendmsg([json.dumps(request).encode()], [rights])
+        self._running = True
+        return int(self._receive())
+
+    def end(self) -> int:
+        """End the fork, if there is one, and all that it started; returns its wait status."""
+        if not self._running:
+            return ENDED
+        self._running = False
+        self._socket.sendall(b"{}")
+        return int(self._receive())
+
+    def _receive(self) -> bytes:
+        data = self._socket.recv(256)
+        if not data:
+            raise RuntimeError("a zygote is gone")
+        return data
+
+
+def _serve(
+    link: socket.socket, make: Callable[[], Program], uid: int | None, parent: int
+) -> NoReturn:
+    fork.libc.prctl(fork.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(72)
+    fork.libc.prctl(fork.PR_SET_SUBREAPER, 1, 0, 0, 0)
+    program = make()
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # each fork turns it on again for itself
+    link.sendall(program.ready.encode())
+    pid = 0
+    while True:
+        data, fds, _, _ = socket.recv_fds(link, 4096, 4)
+        if not data:
+            reap.end_children((), uid)
+            os._exit(0)
+        request = json.loads(data)
+        if request:
+            pid = _start(program, request, fds)
+            link.sendall(b"%d" % pid)
+        else:
+            status = end(pid)
+            reap.end_children((), uid)
+            link.sendall(b"%d" % status)
+
+
+def _start(program: Program, request: dict[str, Any], fds: list[int]) -> int:
+    program.prepare(request, fds)
+    request["parent"] = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            program.run(request, fds)
+        finally:  # whatever a program does to this interpreter, no fork goes on as a zygote
+            os._exit(70)
+    for fd in fds:
+        os.close(fd)
+    return pid
+
+
+def end(pid: int) -> int:
+    """Kill a child that has not ended, and reap it; returns its wait status."""
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if not done:
+        os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+    return status
