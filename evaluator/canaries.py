@@ -533,9 +533,10 @@ def _resized(node: ast.expr) -> list[tuple[str, str]]:
 
 
 def _new_element(last: ast.expr, present: Sequence[ast.expr]) -> ast.expr:
-    texts = _other_values(last, EXACT, False) if _scalar(last) else ()
+    texts: Sequence[str] = _other_values(last, EXACT, False) if _scalar(last) else ()
     taken = [ast.literal_eval(p) for p in present if _scalar(p)]
-    text = next((t for t in texts if ast.literal_eval(t) not in taken), "None")
+    numbers = map(str, range(2, len(taken) + 3))  # one more than can be taken
+    text = next(t for t in [*texts, *numbers] if ast.literal_eval(t) not in taken)
     return ast.parse(text, mode="eval").body
 
 

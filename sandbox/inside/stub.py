@@ -77,7 +77,7 @@ class Link:
                 ):
                     stream.write(text)
             except (EOFError, OSError):
-                self.gone("its process ended")
+                self.gone("")
             except (BadMessage, KeyError, TypeError, ValueError, RecursionError, MemoryError) as e:
                 self.gone(f"it sent no usable answer ({type(e).__name__}: {e})")
         if raised:

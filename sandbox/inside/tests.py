@@ -17,6 +17,7 @@ from sandbox.inside.stub import Link, Solution
 PLAIN_PYTEST = {"raises", "approx"}
 FILES_KEPT = 256
 RECORDS_FD, LINK_FD = 3, 4
+STOPPED = "the solution's process ended"
 Record = Callable[[dict[str, Any]], None]
 
 
@@ -66,7 +67,9 @@ def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
     """In the tests' fork: make the candidate load its code, then run the tests against the stub of it."""
 
     def gone(why: str) -> Any:
-        record({"stopped": words.short(f"the solution stopped answering: {why}")})
+        record(
+            {"stopped": words.short(f"the solution stopped answering: {why}" if why else STOPPED)}
+        )
         record({"done": True})
         os._exit(0)
 

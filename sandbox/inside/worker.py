@@ -26,7 +26,18 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from sandbox.inside import confine, files, fork, frames, plain_run, programs, reap, tests, words
+from sandbox.inside import (
+    confine,
+    files,
+    fork,
+    frames,
+    plain_run,
+    programs,
+    reap,
+    scientific,
+    tests,
+    words,
+)
 from sandbox.inside.watch import Watch
 from sandbox.inside.zygote import Zygote, end
 
@@ -38,7 +49,9 @@ class Worker:
     """``options``: see `sandbox.inside.main`."""
 
     def __init__(self, options: dict[str, Any], stdin: int, stdout: int) -> None:
-        self.stdin, self.stdout = stdin, stdout
+        self.stdin, self.stdout, self.options = stdin, stdout, options
+        self.lean = not options["preload"]
+        self.scientific: scientific.Scientific | None = None
         self.candidate_uid: int | None = options["candidate_uid"]
         self.tests_uid: int | None = options["tests_uid"]
         root = options["root"]
@@ -69,6 +82,7 @@ class Worker:
         )
         self.candidates = Zygote(make_candidates, self.candidate_uid, (stdin, stdout))
         self.sessions = Zygote(make_sessions, self.candidate_uid, (stdin, stdout))
+        self.kept = {self.candidates.pid, self.sessions.pid}
         self.files: dict[tuple[str, str], tests.TestFile] = {}
         self.oom_kills = _oom_kills()
         os.environ.update(HOME=self.tests_home, TMPDIR=self.tests_home)
@@ -82,7 +96,14 @@ class Worker:
     def serve(self) -> None:
         while True:
             job = frames.receive(self.stdin)
-            frames.send(self.stdout, self.script(job) if job["test"] is None else self.tests(job))
+            if self.lean and scientific.wanted(job):
+                if self.scientific is None:
+                    self.scientific = scientific.Scientific(self.options, self.stdin)
+                    self.kept.add(self.scientific.pid)
+                answer = self.scientific.answer(job)
+            else:
+                answer = self.script(job) if job["test"] is None else self.tests(job)
+            frames.send(self.stdout, answer)
 
     def tests(self, job: dict[str, Any]) -> dict[str, Any]:
         """Run one test job and, when it passed, its canaries until one passes too.
@@ -121,16 +142,15 @@ class Worker:
             ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
         finally:
             watch.close()
-            status = self._end(pid if plain else None)
+            statuses = self._end(pid if plain else None)
         answer = _answer(watch.parsed(), ended)
         if answer["status"] == "died":
-            answer["detail"] = answer["detail"] or _ending(status[0])
-        memory = (
-            answer.pop("memory")
-            or (ended == "died" or "stopped" in answer["detail"])
-            and self._killed_for_memory(status)
-        )
-        if memory and answer["status"] in ("finished", "died"):
+            if self._killed_for_memory(statuses):
+                answer["status"] = "memory"
+            elif answer["detail"] == tests.STOPPED and not job["together"]:
+                answer["detail"] += f": {_ending(statuses[0])}"
+            answer["detail"] = answer["detail"] or _ending(statuses[-1])
+        if answer.pop("memory") and answer["status"] in ("finished", "died"):
             answer["status"] = "memory"
         answer["wall_s"] = time.monotonic() - start
         return answer
@@ -227,7 +247,7 @@ class Worker:
         """
         own = [] if pid is None else [end(pid)]
         statuses = [self.candidates.end(), self.sessions.end(), *own]
-        reap.end_children((self.candidates.pid, self.sessions.pid), self.candidate_uid)
+        reap.end_children(self.kept, self.candidate_uid)
         os.chmod(self.tests_home, 0o770)
         self.clean()
         return statuses

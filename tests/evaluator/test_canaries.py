@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evaluator.canaries import Canary, canaries
@@ -134,6 +134,7 @@ def test_altered_at_its_origin(test: str) -> None:
         ("s = 'ab'\n    assert f(f(s)) == s", ["s became ((s) + '_')", "s became ('_' + (s))"]),
         ("a = [2]\n    f(a)\n    assert a == [3]", ["3 became 4", "3 became 2", "4 was appended", "3 was removed"]),
         ("a = [2]\n    b = a\n    f(b)\n    assert f(1) == a", ["a became [*(a), None]", "a became [None, *(a)]"]),
+        ("a = [7]\n    a.append(9)\n    assert f(1) == a", ["7 became 8", "7 became 6", "8 was appended", "7 was removed"]),
         ("for i in range(3):\n        assert f(i) == i", ["i became ((i) + 1)", "i became ((i) - 1)"]),
     ],
 )  # fmt: skip
@@ -209,6 +210,7 @@ def values() -> st.SearchStrategy[object]:
 
 @settings(max_examples=300, deadline=None)
 @given(value=values())
+@example(value={False: None, None: None})
 def test_an_altered_literal_never_equals_the_value(value: object) -> None:
     found = canaries(f"def test_a():\n    assert f() == {value!r}\n")
     assert 2 <= len(found) <= 4

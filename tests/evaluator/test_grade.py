@@ -111,7 +111,7 @@ def test_the_command(tasks_file: Path, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert [v["index"] for v in verdicts] == list(range(8))
     assert list(verdicts[0]) == [
-        "question_id", "index", "outcome", "n_passed", "n_collected", "wall_s", "detail",
+        "question_id", "index", "outcome", "n_passed", "n_collected", "wall_s", "detail", "path",
     ]  # fmt: skip
     assert (verdicts[3]["n_passed"], verdicts[3]["n_collected"]) == (1, 2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.jsonl", "tasks.jsonl", "v.jsonl"]

@@ -152,7 +152,7 @@ def test_standard_output_is_compared_by_lines_of_words(printed: str, outcome: st
 
 def test_jobs() -> None:
     limits = Limits(timeout_s=1)
-    assert job_for(task(), "code", limits).test == TEST
+    assert job_for(task(), "code", None, limits).test == TEST
     stdio = task(json.dumps({"stdin": ["1\n", "2\n"], "stdout": ["", ""]}), "stdio")
-    job = job_for(stdio, "code", limits)
+    job = job_for(stdio, "code", None, limits)
     assert (job.solution, job.test, job.stdin, job.limits) == ("code", None, ("1\n", "2\n"), limits)
