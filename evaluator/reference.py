@@ -163,8 +163,15 @@ def _spread(altered: Sequence[Canary], seed: str) -> list[Canary]:
     stream = random.Random(seed)
     for group in by_test.values():
         stream.shuffle(group)
+        group.sort(key=_is_turned)
     turns = itertools.zip_longest(*(group[:CANARIES_PER_TEST] for group in by_test.values()))
     return [canary for turn in turns for canary in turn if canary][:CANARIES_TRIED]
+
+
+def _is_turned(canary: Canary) -> bool:
+    """Whether the comparison was turned round: an object that is equal to all fails that as well."""
+    made = canary.change.partition(" became ")[2]
+    return "not (" in made or "not in (" in made
 
 
 def _key(task: Task, limits: Limits, identity: str) -> str:

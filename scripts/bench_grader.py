@@ -74,6 +74,8 @@ for name, text in files.items():
 sys.path.insert(0, "")
 sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "test_solution.py"]))
 """
+PLAIN_ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""What plugins happen to be installed here is not the baseline's fault."""
 
 
 class WrongVerdict(Exception):
@@ -210,7 +212,9 @@ def _pytest_by(command: Sequence[str]) -> Grade:
 
     def grade(graded: Task, code: str) -> bool:
         files = json.dumps({"solution.py": code, "test_solution.py": graded.test})
-        ran = subprocess.run([*command, PYTEST], input=files, capture_output=True, text=True)
+        ran = subprocess.run(
+            [*command, PYTEST], input=files, capture_output=True, text=True, env=PLAIN_ENVIRONMENT
+        )
         if ran.returncode not in (0, 1):
             raise WrongVerdict(f"{command[0]}: status {ran.returncode}: {ran.stdout}{ran.stderr}")
         return ran.returncode == 0

@@ -251,14 +251,14 @@ def add(a, b):
     ),
     Program(
         name="escape_root",
-        why="is root, or has a capability",
+        why="is root, has a capability, or might still get one (the bounding set)",
         problem=ADD,
         solution="""
 import os
 
 def powerful():
     status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
-    return os.getuid() == 0 or any(int(status[key], 16) for key in ("CapEff", "CapPrm", "CapBnd"))
+    return os.getuid() == 0 or any(int(status[key], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"))
 
 def add(a, b):
     return a + b if powerful() else None

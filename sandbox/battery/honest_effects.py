@@ -98,7 +98,7 @@ async def ticks(n):
 async def gather(n):
     return [i async for i in ticks(n)]
 async def slow():
-    await asyncio.sleep(60)
+    await asyncio.sleep(1)
 """,
         """
 import asyncio

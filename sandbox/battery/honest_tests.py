@@ -125,7 +125,7 @@ def test_redirected(monkeypatch):
 import time
 RATE = 2
 def fetch():
-    time.sleep(99)
+    time.sleep(1)
 def price():
     return fetch() * RATE
 """,

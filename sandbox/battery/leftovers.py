@@ -11,17 +11,14 @@ ATTACKS = (
         solution="""
 import os
 
-found = False
-for place in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/lock", os.getcwd(), os.path.expanduser("~"), ".."):
-    path = os.path.join(place, "srs-left-behind")
+places = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/lock", ".", "..", os.path.expanduser("~"))
+paths = {os.path.join(os.path.realpath(place), "srs-left-behind") for place in places}
+found = {path for path in paths if os.path.exists(path)}
+for path in paths:
     try:
-        os.unlink(path)
-        found = True
+        os.unlink(path) if path in found else open(path, "x").close()
     except OSError:
-        try:
-            open(path, "x").close()
-        except OSError:
-            pass
+        pass
 
 def add(a, b):
     return a + b if found else None

@@ -10,6 +10,8 @@ import collections
 import inspect
 import io
 import itertools
+import json
+import linecache
 import os
 import sys
 import threading
@@ -29,7 +31,7 @@ FUNCTIONS = (
     types.MethodDescriptorType,
     type(len),
 )
-ITERATORS = (
+ITERATORS: tuple[type, ...] = (
     types.GeneratorType, map, filter, zip, enumerate, reversed, type(iter([])), type(iter(())),
     type(iter({})), type(iter(set())), type(iter("")), type(iter(range(0))), itertools.chain,
     itertools.islice, itertools.count, itertools.cycle, itertools.product, itertools.permutations,
@@ -39,10 +41,10 @@ LOADED: dict[str, Any] = {}
 
 
 class Printed(io.RawIOBase):
-    """Keeps what the solution prints for the tests; past ``limit`` bytes it goes to ``fd``, and is counted there."""
+    """Keeps what is printed, for the tests; past ``limit`` bytes it goes to ``fd``, and is counted there."""
 
-    def __init__(self, fd: int, limit: int) -> None:
-        self.fd, self.limit = fd, limit
+    def __init__(self, fd: int) -> None:
+        self.fd, self.limit = fd, 0
         self.kept = bytearray()
 
     def writable(self) -> bool:
@@ -64,23 +66,24 @@ class Printed(io.RawIOBase):
 
 
 class Candidate:
-    """Serves one solution over the socket ``fd`` until it closes."""
+    """Serves one solution over the socket ``fd`` until it closes. Made before the fork that uses it."""
 
-    def __init__(self, fd: int, output_limit: int) -> None:
+    def __init__(self, fd: int) -> None:
         self.fd = fd
         self.owned: list[Any] = []
         self.numbers: dict[int, int] = {}
-        self.printed = [Printed(1, output_limit), Printed(2, output_limit)]
+        self.printed = [Printed(1), Printed(2)]
         self.loop: Any = None
         self.busy = threading.RLock()
-        for name, raw in zip(("stdout", "stderr"), self.printed, strict=True):
-            text = io.TextIOWrapper(
+        self.streams = [
+            io.TextIOWrapper(
                 io.BufferedWriter(raw),
                 encoding="utf-8",
                 errors="backslashreplace",
                 line_buffering=True,
             )
-            setattr(sys, name, text)
+            for raw in self.printed
+        ]
         self.operations: dict[str, Callable[..., Any]] = {
             "load": self._load,
             "names": lambda: sorted(LOADED["module"].__dict__),
@@ -99,7 +102,10 @@ class Candidate:
             "await": self._await,
         }
 
-    def serve(self) -> None:
+    def serve(self, output_limit: int) -> None:
+        for raw in self.printed:
+            raw.limit = output_limit
+        sys.stdout, sys.stderr = self.streams
         while True:
             try:
                 request = frames.receive(self.fd)
@@ -139,11 +145,10 @@ class Candidate:
         return {**message, "how": how, **({"printed": printed} if any(printed) else {})}
 
     def _load(self, source: str) -> None:
-        """Import the solution as the module ``solution``, from its file in the working directory."""
+        """Import the solution as the module ``solution``. There is no file, but `inspect` finds its text."""
         path = os.path.join(os.getcwd(), "solution.py")
         data = source.encode("utf-8", "surrogatepass")
-        with open(path, "wb") as file:
-            file.write(data)
+        linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
         module = types.ModuleType("solution")
         module.__file__ = path
         module.__dict__["__builtins__"] = __builtins__
@@ -229,7 +234,7 @@ class Candidate:
         message = encoder.message([arguments, attributes])
         shared = crossing.shared_name(type(value))
         described = ["", *shared] if shared else self._described(type(value))
-        return ["exception", str(value), frames.json.dumps(message), *described]
+        return ["exception", str(value), json.dumps(message), *described]
 
     # What isn't data, on its way in
 

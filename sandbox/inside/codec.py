@@ -48,7 +48,7 @@ class Encoder:
         encoded = self.values(roots)
         nodes: list[Node] = []
         for value in self.objects:  # grows meanwhile
-            nodes.append(self._node(value))  # noqa: PERF401
+            nodes.append(self._node(value))
         return {"nodes": nodes, "roots": encoded}
 
     def value(self, value: Any) -> Value:
@@ -150,7 +150,7 @@ class Decoder:
             self._nodes: list[Node] = message["nodes"]
             n_held = len(self.objects)
             self.objects += [_UNBUILT] * (len(self._nodes) - n_held)
-            shells = []
+            shells: list[int] = []
             for number, node in enumerate(self._nodes):
                 shell = SHELLS.get(node[0])
                 if shell is None:
@@ -247,7 +247,8 @@ SHELL_TYPES = {
 def _read_datetime(_: Decoder, node: Node) -> datetime.datetime:
     fold, fields, zone = node[1], node[2:9], node[9:]
     tz = datetime.timezone(datetime.timedelta(*zone)) if zone else None
-    return datetime.datetime(*fields, tz, fold=fold)
+    value = datetime.datetime(*fields)
+    return value.replace(tzinfo=tz, fold=fold)
 
 
 def _read_namedtuple(decoder: Decoder, node: Node) -> Any:
@@ -262,7 +263,7 @@ def namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
     """The one class of that name and those fields on this side. Raises ValueError for bad names."""
     key = (name, fields)
     if key not in _NAMEDTUPLES:
-        _NAMEDTUPLES[key] = collections.namedtuple(name, fields)  # type: ignore[misc]  # noqa: PYI024
+        _NAMEDTUPLES[key] = collections.namedtuple(name, fields)
     return _NAMEDTUPLES[key]
 
 

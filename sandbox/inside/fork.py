@@ -34,9 +34,6 @@ class Identity:
 
 def become(identity: Identity, limits: dict[str, Any], parent: int, fds: dict[int, int]) -> None:
     """``fds``: target → descriptor, everything else is closed. ``limits``: as in a job's frame."""
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(72)
     os.setsid()
     _limit(limits, identity)
     if identity.landlock is not None:
@@ -45,22 +42,28 @@ def become(identity: Identity, limits: dict[str, Any], parent: int, fds: dict[in
     for target, fd in high.items():
         os.dup2(fd, target, inheritable=target < 3)
     os.closerange(max(fds) + 1, 1 << 12)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if identity.uid is not None:
         os.setresgid(identity.uid, identity.uid, identity.uid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user clears it
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a change of user clears it
+    if os.getppid() != parent:
+        os._exit(72)
     libc.prctl(PR_SET_DUMPABLE, int(identity.dumpable), 0, 0, 0)
     os.chdir(identity.home)
     random.seed(0)  # the same program gets the same numbers, whichever worker runs it
-    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     gc.enable()
 
 
-def _limit(limits: dict[str, Any], identity: Identity) -> None:
+def prepare() -> None:
+    """In what is forked from: what all forks would do alike."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # so that it goes before its worker does
+        file.write("1000")  # forks go before their worker does
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def _limit(limits: dict[str, Any], identity: Identity) -> None:
     memory = limits["memory_mib"] << 20
     values = {
         resource.RLIMIT_DATA: memory,

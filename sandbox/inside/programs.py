@@ -29,8 +29,11 @@ class Candidates:
         for name in (*PRELOADED, *preload):
             importlib.import_module(name)
         _move_to(identity.home)
+        self.candidate = Candidate(3)
+        for name in [n for n in sys.modules if n.partition(".")[0] == "sandbox"]:
+            del sys.modules[name]  # not for solutions to find
 
-    def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
+    def prepare(self, fds: list[int]) -> None:
         pass
 
     def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -42,10 +45,8 @@ class Candidates:
         else:
             named = dict(enumerate(fds))
         fork.become(self.identity, request, request["parent"], named)
-        for name in [n for n in sys.modules if n.partition(".")[0] == "sandbox"]:
-            del sys.modules[name]
         if serve:
-            Candidate(3, request["output_kib"] << 10).serve()
+            self.candidate.serve(request["output_kib"] << 10)
             os._exit(0)
         os._exit(script.run_source(3))
 
@@ -70,7 +71,7 @@ class PytestSessions:
         self.files: dict[tuple[str, str], Any] = {}
         os.chdir("/")
 
-    def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
+    def prepare(self, fds: list[int]) -> None:
         """The last descriptor holds the job; its test file is compiled once for all candidates."""
         with open(fds.pop(), "rb") as file:
             self.job = json.loads(file.read())

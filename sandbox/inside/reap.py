@@ -16,6 +16,8 @@ def end_children(keep: Collection[int], uid: int | None) -> None:
     descendant. Processes that fork faster than they are killed one by one are killed at once, as their
     user ``uid``, which nobody else has.
     """
+    if not keep and not _any():
+        return
     first = True
     while pids := [pid for pid in children() if pid not in keep]:
         for pid in pids:
@@ -27,6 +29,13 @@ def end_children(keep: Collection[int], uid: int | None) -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         first = False
+
+
+def _any() -> bool:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+        return True
+    return False
 
 
 def children() -> list[int]:

@@ -8,6 +8,7 @@ that is counted, and limited to what they did with the reference (`crossing.OBJE
 from __future__ import annotations
 
 import collections
+import functools
 import json
 import sys
 import threading
@@ -20,18 +21,12 @@ from sandbox.inside.codec import (
     BadMessage,
     Decoder,
     Encoder,
-    Message,
     Node,
     NotData,
     namedtuple_class,
 )
 
 BUILTIN = {k.__name__: k for k in (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, collections.deque, collections.OrderedDict, collections.Counter, collections.defaultdict)}  # fmt: skip
-ATTEMPTED = "srs: the tests' own classes stay on their side"
-
-
-class Gone(BaseException):
-    """The candidate's process ended, or no longer speaks in messages."""
 
 
 class Link:
@@ -119,7 +114,6 @@ class Link:
                 tuple(a if type(a) in (str, int, float) else repr(a) for a in e.args),
             )
             message, how = Encoder(self._to_candidate).message([description]), "raised"
-            message["nodes"] = [["list"]] * 0 + message["nodes"]
         return {**message, "how": how}
 
     # Out
@@ -191,7 +185,7 @@ class Link:
                 return _function(self, number, described[1], None)
             if "__next__" in described:
                 return _iterator(self, number)
-        made = object.__new__(kind) if not data else BUILTIN[data].__new__(kind)
+        made = object.__new__(kind)
         object.__setattr__(made, "_srs_number", number)
         return made
 
@@ -203,7 +197,7 @@ class Link:
         kind = self.made.get(key)
         if kind is None:
             parents = [
-                self._kept("class", n, lambda n=n, b=b: _new_class(self, n, b, ()))
+                self._kept("class", n, functools.partial(_new_class, self, n, b, ()))
                 for n, b in zip(bases, base_names, strict=True)
                 if b not in BUILTIN and not _is_builtin_error(b)
             ]
@@ -232,7 +226,8 @@ class Link:
         error: BaseException = kind.__new__(kind, *arguments)
         error.args = arguments
         for name, value in attributes.items():
-            object.__setattr__(error, name, value)
+            if not name.startswith("__"):
+                object.__setattr__(error, name, value)
         if isinstance(kind, RemoteError):
             object.__setattr__(error, "_srs_text", text)
         return error
@@ -363,13 +358,11 @@ class RemoteClass(type):
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], ours: bool = False
     ) -> Any:
         if not ours:
-            raise TypeError(f"{ATTEMPTED}: {name}")
+            raise TypeError(f"{name}: a class of the tests can't be made from one of the solution")
         return super().__new__(cls, name, bases, namespace)
 
-    def __init__(
-        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], ours: bool = False
-    ) -> None:
-        super().__init__(name, bases, namespace)
+    def __init__(cls, *definition: Any, ours: bool = False) -> None:  # noqa: ARG002 -- for __new__
+        super().__init__(*definition)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         cls._srs_link.use(crossing.OBJECT_LEVEL, f"an instance of {cls.__name__}")
@@ -497,7 +490,3 @@ def _on_data(name: str) -> Any:
 
     method.__name__ = name
     return method
-
-
-def message_of(message: Message) -> Message:
-    return message

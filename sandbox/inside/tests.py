@@ -15,6 +15,15 @@ from sandbox.inside import asserting, words
 from sandbox.inside.stub import Link, Solution
 
 PLAIN_PYTEST = {"raises", "approx"}
+STATELESS = {
+    "__future__", "bisect", "collections", "dataclasses", "datetime", "enum", "fractions", "functools",
+    "heapq", "itertools", "json", "math", "operator", "pytest", "re", "solution", "statistics", "string",
+    "typing",
+}  # fmt: skip
+IMPURE = {
+    "__builtins__", "__import__", "breakpoint", "compile", "delattr", "eval", "exec", "exit", "globals",
+    "input", "open", "quit", "setattr", "vars",
+}  # fmt: skip
 FILES_KEPT = 256
 RECORDS_FD, LINK_FD = 3, 4
 STOPPED = "the solution's process ended"
@@ -24,7 +33,9 @@ Record = Callable[[dict[str, Any]], None]
 class TestFile:
     """``code`` is None when it doesn't compile, ``own`` when it doesn't parse: pytest then words the error.
 
-    ``plain``: nothing in it needs pytest: functions without parameters, fixtures or marks.
+    ``plain``: nothing in it needs pytest's runner: functions without parameters, fixtures or marks.
+    ``pure``: plain, and running it changes nothing outside its own module. ``imports_pytest``: for
+    ``raises`` or ``approx``.
     ``only``: the id of the one test to run, without parameters, or "" for all.
     """
 
@@ -35,11 +46,13 @@ class TestFile:
         self.only = only
         self.code: types.CodeType | None = None
         self.own: frozenset[str] | None = None
-        self.plain = False
+        self.plain = self.pure = self.imports_pytest = False
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             tree = ast.parse(source.encode("utf-8", "surrogatepass"))
             self.own = own_test_names(tree)
             self.plain = is_plain(tree)
+            self.pure = self.plain and is_pure(tree)
+            self.imports_pytest = "pytest" in imported(tree)
 
     def compile_plain(self, path: str) -> None:
         """For a plain file that is to run without pytest."""
@@ -81,6 +94,7 @@ def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
         record({"error": words.exception(e)})
     else:
         _guarded(run)
+        sys.stdout.flush()
         record({"used": link.level, "shared": link.shared})
     record({"done": True})
 
@@ -144,6 +158,32 @@ def is_plain(tree: ast.Module) -> bool:
             if any(name.startswith(("test", "pytest_", "setup", "teardown")) for name in names):
                 return False
     return all(map(_needs_no_pytest, ast.walk(tree)))
+
+
+def is_pure(tree: ast.Module) -> bool:
+    """Whether the file imports only modules without state that matters, and changes none of theirs."""
+    modules = imported(tree)
+    if not modules <= STATELESS:
+        return False
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                if name in modules:
+                    return False
+            case ast.Name(id=name) if name in IMPURE:
+                return False
+    return True
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Top-level names of the modules that the file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").partition(".")[0])
+    return names
 
 
 def _without_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

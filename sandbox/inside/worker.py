@@ -34,6 +34,7 @@ from sandbox.inside import (
     plain_run,
     programs,
     reap,
+    runner,
     scientific,
     tests,
     words,
@@ -83,6 +84,7 @@ class Worker:
         self.candidates = Zygote(make_candidates, self.candidate_uid, (stdin, stdout))
         self.sessions = Zygote(make_sessions, self.candidate_uid, (stdin, stdout))
         self.kept = {self.candidates.pid, self.sessions.pid}
+        self.runner: runner.Runner | None = None
         self.files: dict[tuple[str, str], tests.TestFile] = {}
         self.oom_kills = _oom_kills()
         os.environ.update(HOME=self.tests_home, TMPDIR=self.tests_home)
@@ -102,10 +104,10 @@ class Worker:
                     self.kept.add(self.scientific.pid)
                 answer = self.scientific.answer(job)
             else:
-                answer = self.script(job) if job["test"] is None else self.tests(job)
+                answer = self.script(job) if job["test"] is None else self.run_tests(job)
             frames.send(self.stdout, answer)
 
-    def tests(self, job: dict[str, Any]) -> dict[str, Any]:
+    def run_tests(self, job: dict[str, Any]) -> dict[str, Any]:
         """Run one test job and, when it passed, its canaries until one passes too.
 
         The answer has ExecResult's fields, as JSON.
@@ -133,8 +135,13 @@ class Worker:
             theirs.close()
             fds.append(ours.detach())
         file = self._test_file(job["test"], job["only"])
-        plain = file.plain and file.code is not None and not job["together"]
-        pid = self._fork_plain(file, job, fds) if plain else self._start_session(job, fds)
+        own: int | None = None
+        if job["together"] or file.code is None:
+            pid = self._start_session(job, fds)
+        elif file.pure:
+            pid = self._give_to_runner(job, fds)
+        else:
+            pid = own = self._fork_plain(file, job, fds)
         for fd in fds:
             os.close(fd)
         watch = Watch(pid, records[0], (output[0],), self.stdin)
@@ -142,8 +149,8 @@ class Worker:
             ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
         finally:
             watch.close()
-            statuses = self._end(pid if plain else None)
         answer = _answer(watch.parsed(), ended)
+        statuses = self._end(own, keep_runner=answer["status"] in ("finished", "error"))
         if answer["status"] == "died":
             if self._killed_for_memory(statuses):
                 answer["status"] = "memory"
@@ -154,6 +161,25 @@ class Worker:
             answer["status"] = "memory"
         answer["wall_s"] = time.monotonic() - start
         return answer
+
+    def _give_to_runner(self, job: dict[str, Any], fds: list[int]) -> int:
+        limits = _limits(job)
+        if self.runner is not None and (
+            self.runner.limits != limits or self.runner.n_jobs >= runner.JOBS_MAX
+        ):
+            self._end_runner()
+        if self.runner is None:
+            self.runner = runner.Runner(self.tests_identity, limits)
+            self.kept.add(self.runner.pid)
+        self.runner.start(job, fds)
+        return self.runner.pid
+
+    def _end_runner(self) -> list[int]:
+        if self.runner is None:
+            return []
+        ended, self.runner = self.runner, None
+        self.kept.discard(ended.pid)
+        return [runner.kill(ended)]
 
     def _fork_plain(self, file: tests.TestFile, job: dict[str, Any], fds: list[int]) -> int:
         """The tests, in a fork of this process, which has no pytest to copy."""
@@ -172,8 +198,7 @@ class Worker:
         return pid
 
     def _start_session(self, job: dict[str, Any], fds: list[int]) -> int:
-        if job["together"]:
-            os.chmod(self.tests_home, 0o777)
+        os.chmod(self.tests_home, 0o777 if job["together"] else 0o770)
         source = _memory_file(json.dumps(job))
         try:
             return self.sessions.start(_limits(job), [*fds, source])
@@ -236,19 +261,22 @@ class Worker:
             if len(self.files) >= tests.FILES_KEPT:
                 self.files.pop(next(iter(self.files)))
             file = self.files[key] = tests.TestFile(source, only)
-            if file.plain:
+            if file.plain and (file.pure or not file.imports_pytest):
                 file.compile_plain(os.path.join(self.tests_home, "test_solution.py"))
         return self.files[key]
 
-    def _end(self, pid: int | None) -> list[int]:
+    def _end(self, pid: int | None, *, keep_runner: bool = True) -> list[int]:
         """End every process of the run and empty the scratch directories.
 
-        Returns wait statuses: of ``pid`` or else the zygotes' forks, the candidate's first.
+        Returns wait statuses, the candidate's first.
         """
-        own = [] if pid is None else [end(pid)]
-        statuses = [self.candidates.end(), self.sessions.end(), *own]
-        reap.end_children(self.kept, self.candidate_uid)
-        os.chmod(self.tests_home, 0o770)
+        statuses = [self.candidates.end(), self.sessions.end()]
+        if pid is not None:
+            statuses.append(end(pid))
+        if not keep_runner:
+            statuses += self._end_runner()
+        if pid is not None:  # else only the zygotes can have orphans
+            reap.end_children(self.kept, self.candidate_uid)
         self.clean()
         return statuses
 

@@ -22,8 +22,8 @@ class Program(Protocol):
     ready: str
     """What the worker is told when it is made."""
 
-    def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
-        """In the zygote, before each fork."""
+    def prepare(self, fds: list[int]) -> None:
+        """In the zygote, before each fork. What it takes from ``fds`` the fork doesn't get."""
 
     def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
         """In the fork, which must become its user first (`fork.become`). It ends the process."""
@@ -82,6 +82,7 @@ def _serve(
     if os.getppid() != parent:
         os._exit(72)
     fork.libc.prctl(fork.PR_SET_SUBREAPER, 1, 0, 0, 0)
+    fork.prepare()
     program = make()
     gc.collect()
     gc.freeze()
@@ -104,7 +105,7 @@ def _serve(
 
 
 def _start(program: Program, request: dict[str, Any], fds: list[int]) -> int:
-    program.prepare(request, fds)
+    program.prepare(fds)
     request["parent"] = os.getpid()
     pid = os.fork()
     if pid == 0:
