@@ -85,6 +85,7 @@ class DockerWorker:
 
     def __init__(self, name: str, config: SandboxConfig) -> None:
         from docker.errors import APIError
+        from requests.exceptions import RequestException
 
         self._client = connect()
         self._api = self._client.api
@@ -138,9 +139,9 @@ class DockerWorker:
             self._fd = os.dup(self._stream.fileno())
             self.link = Link(self._fd, self._fd, multiplexed=True)
             self._api.start(self._id)
-        except APIError as e:
+        except (APIError, RequestException) as e:
             self.kill()
-            raise SandboxError(f"no container: {e.explanation or e}") from e
+            raise SandboxError(f"no container: {getattr(e, 'explanation', None) or e}") from e
         self.ready: dict[str, Any]
         try:
             self.ready = self.link.receive(START_S)
@@ -152,13 +153,15 @@ class DockerWorker:
 
     def kill(self) -> None:
         from docker.errors import APIError
+        from requests.exceptions import RequestException
 
         with self._killing:
             if self._fd >= 0:
                 with contextlib.suppress(OSError):  # the other end may be closed already
                     self._stream._sock.shutdown(socket.SHUT_RDWR)
             if self._id:
-                with contextlib.suppress(APIError):  # already gone, or going
+                # Already gone, or going; or the daemon is, which removes it when it comes back.
+                with contextlib.suppress(APIError, RequestException):
                     self._api.remove_container(self._id, force=True)
                 self._id = ""
             if self._fd >= 0:

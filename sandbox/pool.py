@@ -6,6 +6,7 @@ import collections
 import logging
 import os
 import queue
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
@@ -15,6 +16,7 @@ from sandbox.runner import Job, Sandbox, SandboxConfig, SandboxError
 from srs.types import ExecResult, from_json
 
 GRACE_S = 30.0
+RESTART_S, RETRY_S = 90.0, 2.0
 LOOKAHEAD = 8
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,18 @@ class Pool:
         self._alive.add(handle)
         return handle
 
+    def _replacement(self) -> Handle:
+        """A fresh worker, when need be after waiting for a daemon that is being restarted."""
+        deadline = time.monotonic() + RESTART_S
+        while True:
+            try:
+                return self._fresh()
+            except SandboxError as e:
+                if self._closed or time.monotonic() > deadline:
+                    raise
+                log.warning("%s: no worker yet: %s", self.name, e)
+                time.sleep(RETRY_S)
+
     def _run_one(self, job: Job) -> ExecResult:
         frame = _frame(job)
         patience = job.limits.timeout_s + GRACE_S
@@ -112,7 +126,7 @@ class Pool:
                 self._alive.discard(handle)
                 if self._closed:
                     raise SandboxError("the sandbox was closed") from e
-                self._idle.put(self._fresh())
+                self._idle.put(self._replacement())
                 if last:
                     raise SandboxError(f"{self.name}: two workers failed on one job: {e}") from e
                 log.warning("sandbox worker replaced: %s", e)
