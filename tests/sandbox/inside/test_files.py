@@ -1,5 +1,6 @@
 """Whatever a program leaves in a scratch directory can be written there, seen and removed."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -24,8 +25,6 @@ def leave(directory: Path) -> None:
     (directory / "to_nothing").symlink_to("nowhere")
     os.mkfifo(directory / "fifo")
     Path(os.fsdecode(os.fsencode(directory) + b"/\xff\n")).touch()
-    Path(directory, ".trash-1").mkdir()
-    Path(directory, ".trash-1", "inner").touch()
     Path(directory, "closed", "inner").mkdir(parents=True)
     Path(directory, "closed", "inner", "file").touch()
     Path(directory, "closed", "inner").chmod(0)
@@ -39,15 +38,20 @@ def test_clear_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_clear_has_no_limit_of_depth(tmp_path: Path) -> None:
-    here = os.getcwd()
-    os.chdir(tmp_path)
-    try:
+    with contextlib.chdir(tmp_path):
         for _ in range(3000):
-            os.mkdir("d" * 9)
+            Path("d" * 9).mkdir()
             os.chdir("d" * 9)
         Path("file").touch()
-    finally:
-        os.chdir(here)
+    files.clear(os.fsencode(tmp_path))
+    assert files.is_empty(str(tmp_path))
+
+
+@pytest.mark.parametrize("names", [[".trash-1"], [f".trash-{n}" for n in range(50)]])
+def test_clear_is_not_stopped_by_the_names_it_uses(tmp_path: Path, names: list[str]) -> None:
+    for name in ["a", *names, "b"]:
+        (tmp_path / name / "inner").mkdir(parents=True)
+        (tmp_path / name / "inner" / "file").touch()
     files.clear(os.fsencode(tmp_path))
     assert files.is_empty(str(tmp_path))
 

@@ -32,7 +32,6 @@ NOT_PLAIN = [
     "def test_a():\n    yield 1\n",
     "def test_a():\n    x = yield\n",
     "def test_a():\n    yield from ()\n",
-    "def test_a():\n    return 1\n",
     "import functools\n@functools.cache\ndef test_a(): pass\n",
     "import pytest\n@pytest.mark.skip\ndef test_a(): pass\n",
     "import pytest\npytestmark = pytest.mark.skip\ndef test_a(): pass\n",
@@ -63,7 +62,7 @@ NOT_PLAIN = [
     "def setup_module(): pass\ndef test_a(): pass\n",
     "def setup_function(): pass\ndef test_a(): pass\n",
     "def teardown_module(m): pass\ndef test_a(): pass\n",
-    "def setUpModule(): pass\ndef test_a(): pass\n",
+    "def setUpModule():\n    global x\n    x = 1\ndef test_a(): assert x\n",
     "def tearDownModule(): pass\ndef test_a(): pass\n",
     "def pytest_generate_tests(metafunc): pass\ndef test_a(): pass\n",
     "pytest_plugins = ['x']\ndef test_a(): pass\n",
@@ -116,7 +115,7 @@ def test_own_names() -> None:
             def test_n(): pass
         with x:
             def test_o(): pass
-        for _ in (): 
+        for _ in ():
             def test_p(): pass
         """
     names = own_test_names(ast.parse(textwrap.dedent(source)))
@@ -187,12 +186,13 @@ SAME = {
     "deleted": "def test_a(): assert False\ndel test_a\ndef test_b(): pass\n",
     "test is a prefix": "def testing(): assert False\ndef tests(): pass\ndef test(): pass\ndef Test(): assert False\ndef atest(): assert False\n",
     "recursion": "def g(n): return g(n + 1)\ndef test_a(): g(0)\ndef test_b(): pass\n",
+    "returns": "def test_a(): return False\n",
     "future": "from __future__ import annotations\nfrom solution import f\ndef test_a() -> Unknown: assert f(1) == 1\n",
     "file": "import os\ndef test_a(): assert os.path.basename(__file__) == 'test_solution.py'\ndef test_b(): assert __name__ == 'test_solution'\n",
     "sources": "import inspect\ndef test_a(): assert 'inspect' in inspect.getsource(test_a)\n",
-    "null": "def test_a(): assert '\\0' == chr(0)\ndef test_b(): assert '\ud800' == chr(0xd800)\n",
+    "null": "def test_a(): assert '\\0' == chr(0)\ndef test_b(): assert '\\ud800' == chr(0xd800), '\\udfff'\n",
     "cycle": "a = []\na.append(a)\ndef test_a(): assert a == [a, a]\n",
-    "own exception": "class E(Exception):\n    def __str__(self): raise ValueError\ndef test_a(): raise E\ndef test_b(): pass\n",
+    "own exception": "def test_a():\n    class E(Exception):\n        def __str__(self): raise ValueError\n    raise E\ndef test_b(): pass\n",
     "a warning": "import warnings\ndef test_a():\n    with warnings.catch_warnings(record=True) as w:\n        warnings.simplefilter('always')\n        warnings.warn('x')\n    assert len(w) == 1\n",
 }  # fmt: skip
 
