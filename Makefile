@@ -1,4 +1,4 @@
-.PHONY: train test check lint setup image clean
+.PHONY: train test check lint self-check setup image clean
 
 PY := .venv/bin/python
 
@@ -15,6 +15,9 @@ lint: setup  ## Format, lint, types
 	@$(PY) -m ruff check .
 	@$(PY) -m mypy
 	@$(PY) -m mypy scripts/*.py
+
+self-check: setup  ## Attack this machine's sandbox; ARGS="--sandbox process" passes more
+	@$(PY) -m sandbox.self_check $(ARGS)
 
 setup:  ## Bring .venv to the lock of this machine's accelerator; ACCELERATOR=cpu|cuda|ascend overrides
 	@scripts/setup.sh

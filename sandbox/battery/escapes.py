@@ -258,7 +258,7 @@ import os
 
 def powerful():
     status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
-    return os.getuid() == 0 or any(int(status[key], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"))
+    return os.getuid() == 0 or any(int(status[key], 16) for key in ("CapInh", "CapPrm", "CapEff", "CapAmb"))
 
 def add(a, b):
     return a + b if powerful() else None
