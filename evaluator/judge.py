@@ -10,12 +10,19 @@ import ast
 import builtins
 import dataclasses
 import functools
+import importlib
 import json
 import symtable
 
 from evaluator.canaries import Canary
 from sandbox.runner import AlteredTest, Job, Limits
 from srs.types import ExecResult, Outcome, Task, TestReport, Verdict
+
+STAR_MODULES = frozenset(
+    ["bisect", "cmath", "collections", "datetime", "decimal", "fractions", "functools", "heapq", "itertools",
+     "math", "operator", "random", "re", "statistics", "string", "typing"]
+)  # fmt: skip
+"""Where a test file imports everything from one of these, its names aren't the solution's."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,32 +80,40 @@ def with_imports(test: str) -> str:
         names = _free_names(test)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return test
-    lines = test.split("\n")
-    for node in tree.body:
-        if _is_star(node) and node.lineno == node.end_lineno:
-            lines[node.lineno - 1] = (
-                "pass"
-                if lines[node.lineno - 1].strip().startswith("from")
-                else lines[node.lineno - 1]
-            )
+    test = _without_stars(test, tree)
     if not names:
-        return "\n".join(lines)
+        return test
     line = 0
     for i, node in enumerate(tree.body):
         docstring = i == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if not docstring and not (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
             break
         line = node.end_lineno or line
+    lines = test.split("\n")
     lines.insert(line, f"from solution import {', '.join(names)}")
     return "\n".join(lines)
 
 
-def _is_star(node: ast.stmt) -> bool:
-    return (
-        isinstance(node, ast.ImportFrom)
-        and node.module == "solution"
-        and [alias.name for alias in node.names] == ["*"]
-    )
+def _without_stars(test: str, tree: ast.Module) -> str:
+    """``pass`` in the place of each ``from solution import *``, wherever it stands."""
+    stars = [n for n in ast.walk(tree) if _star_of(n) == "solution"]
+    lines = test.split("\n")
+    for node in stars:
+        assert isinstance(node, ast.ImportFrom)
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        before = lines[first].encode()[: node.col_offset].decode()
+        after = lines[last].encode()[node.end_col_offset :].decode()
+        lines[first] = f"{before}pass{after}"
+        for number in range(first + 1, last + 1):
+            lines[number] = ""  # as many lines as before, so that messages name the right ones
+    return "\n".join(lines)
+
+
+def _star_of(node: ast.AST) -> str:
+    """The module that everything is imported from there, or an empty string."""
+    if isinstance(node, ast.ImportFrom) and [alias.name for alias in node.names] == ["*"]:
+        return node.module or ""
+    return ""
 
 
 def _free_names(test: str) -> list[str]:
@@ -113,6 +128,9 @@ def _free_names(test: str) -> list[str]:
             if s.is_global():
                 (bound if s.is_assigned() else used).add(s.get_name())
     known = bound | set(dir(builtins)) | {"__file__"}
+    for module in filter(None, map(_star_of, ast.walk(ast.parse(test)))):
+        if module in STAR_MODULES:
+            known |= set(dir(importlib.import_module(module)))
     return sorted(used - known)
 
 

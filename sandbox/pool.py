@@ -115,7 +115,7 @@ class Pool:
 
     def _run_one(self, job: Job) -> ExecResult:
         frame = _frame(job)
-        patience = job.limits.timeout_s + GRACE_S
+        patience = job.limits.timeout_s * job.runs + GRACE_S
         for last in (False, True):
             handle = self._idle.get()
             try:
@@ -148,6 +148,5 @@ def _frame(job: Job) -> dict[str, Any]:
         "together": job.together,
         "allowed": job.objects,
         "bound": {name: where for name, *where in job.bound},
-        "only": job.only,
         "canaries": [[canary.source, canary.test] for canary in job.canaries],
     }

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol, Self
 
+from sandbox.inside.runs import ALTERED_RUNS, ORIGINAL_RUNS
 from srs.types import ExecResult
 
 Backend = Literal["auto", "docker", "process"]
@@ -45,8 +46,8 @@ class Job:
     of the solution's ever runs. ``objects``: how far they may rely on objects of the solution's own
     classes there: 0 not at all, 1 on methods and attributes, 2 on operators such as ``==`` too.
     ``bound``: (name, module, qualified name or "") that the tests take from the standard library where
-    they import it from the solution. ``only``: run the one test of that id (without parameters).
-    ``canaries`` run, in random order, when all tests passed, until the solution passes one.
+    they import it from the solution. ``canaries`` run, in random order, when all tests passed, until
+    the solution passes one; each run has the job's time limit.
     """
 
     solution: str
@@ -56,8 +57,14 @@ class Job:
     together: bool = False
     objects: int = 2
     bound: tuple[tuple[str, str, str], ...] = ()
-    only: str = ""
     canaries: tuple[AlteredTest, ...] = ()
+
+    @property
+    def runs(self) -> int:
+        """How often its programs run at most."""
+        if self.test is None or not self.canaries:
+            return 1
+        return 1 + ORIGINAL_RUNS + max(ALTERED_RUNS, len(self.canaries))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

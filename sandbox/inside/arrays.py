@@ -33,9 +33,10 @@ def node(encoder: Encoder, value: Any) -> Node | None:
         return ["timestamp", value.isoformat(), str(value.tz) if value.tz else None]
     if kind is pandas.Timedelta:
         return ["nanoseconds", value.as_unit("ns").value]
-    if isinstance(value, pandas.Index) and not isinstance(value, pandas.MultiIndex):
-        return ["index", str(value.dtype), encoder.value(value.name), *encoder.values(list(value))]
-    if kind is pandas.Series:
+    if isinstance(value, pandas.Index) and kind is not pandas.MultiIndex and _known(value.dtype):
+        described = [str(value.dtype), getattr(value, "freqstr", None), encoder.value(value.name)]
+        return ["index", *described, *encoder.values(list(value))]
+    if kind is pandas.Series and _known(value.dtype):
         labels = encoder.values((value.index, value.name))
         return ["series", str(value.dtype), *labels, *encoder.values(list(value))]
     if kind is pandas.DataFrame:
@@ -44,9 +45,16 @@ def node(encoder: Encoder, value: Any) -> Node | None:
     return None
 
 
+def _known(dtype: Any) -> bool:
+    """Not a type with content of its own, such as categories."""
+    return str(dtype) != "category"
+
+
 def update(target: Any, new: Any) -> None:
     """Copy into ``target`` where it is an array like ``new``; what has another shape stays as it is."""
-    if type(target) is type(new) and target.shape == new.shape and target.dtype == new.dtype:
+    if type(target) is not type(new) or target.shape != new.shape or target.dtype != new.dtype:
+        return
+    if target.flags.writeable:
         target[...] = new
 
 
@@ -66,7 +74,10 @@ def _shape(text: str) -> tuple[int, ...]:
 def _read_scalar(_: Decoder, node: Node) -> Any:
     import numpy
 
-    return numpy.frombuffer(bytes.fromhex(node[2]), dtype=_plain(node[1]))[0]
+    dtype = _plain(node[1])
+    if not dtype.itemsize:
+        return numpy.zeros((), dtype)[()]
+    return numpy.frombuffer(bytes.fromhex(node[2]), dtype=dtype)[0]
 
 
 def _read_array(_: Decoder, node: Node) -> Any:
@@ -107,8 +118,10 @@ def _read_nanoseconds(_: Decoder, node: Node) -> Any:
 def _read_index(decoder: Decoder, node: Node) -> Any:
     import pandas
 
-    values = list(decoder.values(node[3:]))
-    return pandas.Index(values, dtype=node[1], name=decoder.value(node[2]))
+    values, name = list(decoder.values(node[4:])), decoder.value(node[3])
+    if node[2]:
+        return pandas.DatetimeIndex(values, dtype=node[1], freq=node[2], name=name)
+    return pandas.Index(values, dtype=node[1], name=name)
 
 
 def _read_series(decoder: Decoder, node: Node) -> Any:

@@ -11,7 +11,6 @@ import inspect
 import io
 import itertools
 import json
-import linecache
 import os
 import sys
 import threading
@@ -37,6 +36,7 @@ ITERATORS: tuple[type, ...] = (
     itertools.islice, itertools.count, itertools.cycle, itertools.product, itertools.permutations,
     itertools.combinations,
 )  # fmt: skip
+SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 LOADED: dict[str, Any] = {}
 
 
@@ -88,7 +88,7 @@ class Candidate:
             "load": self._load,
             "names": lambda: sorted(LOADED["module"].__dict__),
             "module": lambda name: getattr(LOADED["module"], name),
-            "call": lambda function, *args, **kwargs: function(*args, **kwargs),
+            "call": lambda function, /, *args, **kwargs: function(*args, **kwargs),
             "get": getattr,
             "set": setattr,
             "delete": delattr,
@@ -106,6 +106,7 @@ class Candidate:
         for raw in self.printed:
             raw.limit = output_limit
         sys.stdout, sys.stderr = self.streams
+        self.pid = os.getpid()
         while True:
             try:
                 request = frames.receive(self.fd)
@@ -124,31 +125,37 @@ class Candidate:
             result = self.operations[request["do"]](
                 *roots[:cut], **dict(zip(names, roots[cut:], strict=True))
             )
-            reply = self._message(decoder.objects, result, "returned")
+            reply = self._message(decoder, result, "returned")
         except BaseException as e:  # all of it is the solution's answer
+            if os.getpid() != self.pid:  # in a child that the solution forked
+                os._exit(e.code if isinstance(e, SystemExit) and type(e.code) is int else 1)
             trim = e.__traceback__
             e.__traceback__ = trim.tb_next if trim else None
             try:
-                reply = self._message(decoder.objects, e, "raised")
+                reply = self._message(decoder, e, "raised")
             except Exception:
-                reply = self._message((), RuntimeError(f"raised {type(e).__name__}"), "raised")
+                decoder.objects.clear()
+                reply = self._message(decoder, RuntimeError(f"raised {type(e).__name__}"), "raised")
         return reply
 
-    def _message(self, known: Any, value: Any, how: str) -> dict[str, Any]:
+    def _message(self, decoder: Decoder, value: Any, how: str) -> dict[str, Any]:
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except Exception:  # the solution replaced or closed it
                 continue
-        message = Encoder(self._to_tests, known).message([value])
+        known = decoder.objects
+        message = Encoder(self._to_tests, known).message([value], decoder.nodes[: len(known)])
         printed = [raw.take() for raw in self.printed]
         return {**message, "how": how, **({"printed": printed} if any(printed) else {})}
 
     def _load(self, source: str) -> None:
-        """Import the solution as the module ``solution``. There is no file, but `inspect` finds its text."""
+        """Import the solution as the module ``solution``, from its file in the working directory."""
         path = os.path.join(os.getcwd(), "solution.py")
         data = source.encode("utf-8", "surrogatepass")
-        linecache.cache[path] = (len(source), None, source.splitlines(keepends=True), path)
+        with open(path, "wb") as file:
+            file.write(data)
+        sys.argv = [path]
         module = types.ModuleType("solution")
         module.__file__ = path
         module.__dict__["__builtins__"] = __builtins__
@@ -214,7 +221,7 @@ class Candidate:
         special = sorted(
             name
             for name in crossing.FORWARDED
-            if getattr(kind, name, None) not in (None, getattr(object, name, None))
+            if _special(kind, name) not in (None, _special(data or object, name))
         )
         return [
             self._own(kind),
@@ -228,13 +235,29 @@ class Candidate:
         ]
 
     def _exception(self, value: BaseException) -> Node:
-        encoder = Encoder(_text_only)
-        attributes = {k: v for k, v in vars(value).items() if type(k) is str and _is_data(v)}
-        arguments = tuple(a if _is_data(a) else repr(a) for a in value.args)
-        message = encoder.message([arguments, attributes])
+        attributes = {k: v for k, v in vars(value).items() if type(k) is str and self._sent(v)}
+        for kind in type(value).__mro__:
+            if kind.__module__ == "builtins" and kind not in (BaseException, Exception, object):
+                slots = {k for k, v in vars(kind).items() if isinstance(v, SLOTS)}
+                attributes.update({k: v for k in slots if self._sent(v := getattr(value, k))})
+        arguments = tuple(a if self._sent(a) else repr(a) for a in value.args)
+        cause = value.__cause__ if self._sent(value.__cause__) else None
+        message = Encoder(self._error_only).message([arguments, attributes, cause])
         shared = crossing.shared_name(type(value))
         described = ["", *shared] if shared else self._described(type(value))
         return ["exception", str(value), json.dumps(message), *described]
+
+    def _error_only(self, value: Any) -> Node:
+        if isinstance(value, BaseException):
+            return self._exception(value)
+        raise NotData(type(value).__name__)
+
+    def _sent(self, value: Any) -> bool:
+        try:
+            Encoder(self._error_only).message([value])
+        except (NotData, RecursionError):
+            return False
+        return True
 
     # What isn't data, on its way in
 
@@ -248,6 +271,9 @@ class Candidate:
                 return self._callback(number, name)
             case ["iterator", int(number)]:
                 return self._their_iterator(number)
+            case ["error", str(module), str(name), str(arguments)]:
+                (args,) = Decoder(self._from_tests).roots(json.loads(arguments))
+                return self._their_error(module, name, args)
         raise NotData(f"{node[0]} from the tests")
 
     def _callback(self, number: int, name: str) -> Any:
@@ -303,23 +329,16 @@ def _base_data(value: Any) -> Any:
     return {int: int.__int__, float: float.__float__, complex: complex.__complex__}[base](value)
 
 
-def _operator(name: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+def _operator(name: str, value: Any, /, *args: Any, **kwargs: Any) -> Any:
     return getattr(type(value), name)(value, *args, **kwargs)
+
+
+def _special(kind: type, name: str) -> Any:
+    """The special method as Python looks it up: not in the metaclass, nor what every object has."""
+    return next((vars(c)[name] for c in kind.__mro__ if c is not object and name in vars(c)), None)
 
 
 def _has_methods(kind: type) -> bool:
     own = vars(kind)
     made = {"_make", "_replace", "_asdict", "_fields", "_field_defaults", "__match_args__"}
     return any(callable(v) and not k.startswith("__") and k not in made for k, v in own.items())
-
-
-def _is_data(value: Any) -> bool:
-    try:
-        Encoder(_text_only).message([value])
-    except (NotData, RecursionError):
-        return False
-    return True
-
-
-def _text_only(value: Any) -> Node:
-    raise NotData(type(value).__name__)

@@ -9,10 +9,11 @@ BadMessage: it never calls anything of the sender's.
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime
 import decimal
 import fractions
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sandbox.inside import arrays
@@ -44,16 +45,22 @@ class Encoder:
         self.objects: list[Any] = list(known)  # also keeps ids from being reused
         self._numbers = {id(value): number for number, value in enumerate(self.objects)}
 
-    def message(self, roots: Iterable[Any]) -> Message:
-        encoded = self.values(roots)
-        nodes: list[Node] = []
+    def message(self, roots: Iterable[Any], before: Iterable[Node | None] = ()) -> Message:
+        """``before``: the nodes that the known objects came in; what is still the same is not repeated."""
+        encoded = [self.value(root) for root in roots]
+        nodes: list[Node | None] = []
         for value in self.objects:  # grows meanwhile
             nodes.append(self._node(value))
+        for number, node in enumerate(before):
+            if nodes[number] == node:
+                nodes[number] = None
         return {"nodes": nodes, "roots": encoded}
 
     def value(self, value: Any) -> Value:
         kind = type(value)
-        if value is None or kind is bool or kind is str or kind is float:
+        if value is None or kind is bool or kind is float:
+            return value
+        if kind is str and (value.isascii() or _is_text(value)):
             return value
         if kind is int and -SMALL < value < SMALL:
             return value
@@ -63,7 +70,10 @@ class Encoder:
             self.objects.append(value)
         return [number]
 
-    def values(self, values: Iterable[Any]) -> list[Value]:
+    def values(self, values: Iterable[Any]) -> Iterable[Value]:
+        kinds = {*map(type, values)} if type(values) in (list, tuple) else None
+        if kinds == {float} or (kinds == {int} and max(values) < SMALL and min(values) > -SMALL):
+            return values
         return [self.value(value) for value in values]
 
     def pairs(self, mapping: Mapping[Any, Any]) -> list[Value]:
@@ -103,12 +113,22 @@ def _write_defaultdict(encoder: Encoder, value: Any) -> Node:
     return ["defaultdict", name if known else "", *encoder.pairs(value)]
 
 
+def _is_text(value: str) -> bool:
+    """Not with a lone surrogate, of which JSON makes one character with the next."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 WRITERS: dict[type, Callable[[Encoder, Any], Node]] = {
     list: lambda e, v: ["list", *e.values(v)],
     tuple: lambda e, v: ["tuple", *e.values(v)],
     dict: lambda e, v: ["dict", *e.pairs(v)],
     set: lambda e, v: ["set", *e.values(v)],
     frozenset: lambda e, v: ["frozenset", *e.values(v)],
+    str: lambda _, v: ["text", v.encode("utf-8", "surrogatepass").hex()],
     bytes: lambda _, v: ["bytes", v.hex()],
     bytearray: lambda _, v: ["bytearray", v.hex()],
     int: lambda _, v: ["int", hex(v)],
@@ -147,11 +167,15 @@ class Decoder:
     def roots(self, message: Message) -> list[Any]:
         """Raises BadMessage."""
         try:
-            self._nodes: list[Node] = message["nodes"]
+            self.nodes: list[Node] = message["nodes"]
             n_held = len(self.objects)
-            self.objects += [_UNBUILT] * (len(self._nodes) - n_held)
+            if len(self.nodes) < n_held:
+                raise BadMessage("objects are missing")
+            self.objects += [_UNBUILT] * (len(self.nodes) - n_held)
             shells: list[int] = []
-            for number, node in enumerate(self._nodes):
+            for number, node in enumerate(self.nodes):
+                if node is None and number < n_held:
+                    continue  # as it was
                 shell = SHELLS.get(node[0])
                 if shell is None:
                     continue
@@ -159,23 +183,29 @@ class Decoder:
                     self.objects[number] = shell(node)
                 if type(self.objects[number]) is SHELL_TYPES[node[0]]:
                     shells.append(number)
-            for number in range(n_held, len(self._nodes)):
+            for number in range(n_held, len(self.nodes)):
                 self._build(number)
             for number in shells:
                 self._fill(number)
             for number in range(n_held):
-                self._update_buffer(number)
+                if self.nodes[number] is not None:
+                    self._update_buffer(number)
             return [self.value(root) for root in message["roots"]]
         except BadMessage:
             raise
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
+        except Exception as e:  # whatever a constructor makes of hostile arguments
             raise BadMessage(f"{type(e).__name__}: {e}") from e
 
     def value(self, value: Value) -> Any:
-        return self.objects[value[0]] if type(value) is list else value
+        if type(value) is not list:
+            return value
+        (number,) = value
+        if type(number) is not int or number < 0:
+            raise BadMessage("not a reference")
+        return self.objects[number]
 
-    def values(self, values: Iterable[Value]) -> Iterator[Any]:
-        return map(self.value, values)
+    def values(self, values: list[Value]) -> Iterable[Any]:
+        return map(self.value, values) if list in {*map(type, values)} else values
 
     def _build(self, number: int) -> None:
         """Make the fixed value ``number`` after those in it: by a stack, as they may nest deeply."""
@@ -186,7 +216,7 @@ class Decoder:
             if self.objects[top] is not _UNBUILT:
                 stack.pop()
                 continue
-            node = self._nodes[top]
+            node = self.nodes[top]
             parts = [p[0] for p in node if type(p) is list and self.objects[p[0]] is _UNBUILT]
             if parts:
                 if top in waiting:
@@ -199,7 +229,7 @@ class Decoder:
             stack.pop()
 
     def _fill(self, number: int) -> None:
-        node, target = self._nodes[number], self.objects[number]
+        node, target = self.nodes[number], self.objects[number]
         content = list(self.values(node[2:] if node[0] in ("deque", "defaultdict") else node[1:]))
         match node[0]:
             case "list":
@@ -216,9 +246,10 @@ class Decoder:
                     target[key] = value
 
     def _update_buffer(self, number: int) -> None:
-        node, target = self._nodes[number], self.objects[number]
+        node, target = self.nodes[number], self.objects[number]
         if type(target) is bytearray and node[0] == "bytearray":
-            target[:] = bytes.fromhex(node[1])
+            with contextlib.suppress(BufferError):  # somebody looks at it
+                target[:] = bytes.fromhex(node[1])
         elif node[0] in ("array", "objects"):
             arrays.update(target, arrays.READERS[node[0]](self, node))
 
@@ -270,6 +301,7 @@ def namedtuple_class(name: str, fields: tuple[str, ...]) -> Any:
 READERS: dict[str, Callable[[Decoder, Node], Any]] = {
     "tuple": lambda d, n: tuple(d.values(n[1:])),
     "frozenset": lambda d, n: frozenset(d.values(n[1:])),
+    "text": lambda _, n: bytes.fromhex(n[1]).decode("utf-8", "surrogatepass"),
     "bytes": lambda _, n: bytes.fromhex(n[1]),
     "bytearray": lambda _, n: bytearray.fromhex(n[1]),
     "int": lambda _, n: int(n[1], 16),

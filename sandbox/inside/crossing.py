@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import sys
 import types
 from typing import Any
@@ -57,8 +59,15 @@ def resolve(module: str, name: str) -> Any:
 def _is_exception_of_stdlib(module: str, name: str) -> bool:
     if module.partition(".")[0] not in EXCEPTION_MODULES:
         return False
-    found = getattr(sys.modules.get(module), name, None)
-    return isinstance(found, type) and issubclass(found, Exception)
+    with contextlib.suppress(ImportError):
+        found = getattr(importlib.import_module(module), name, None)
+        return isinstance(found, type) and issubclass(found, Exception)
+    return False
 
 
-EXCEPTION_MODULES = sys.stdlib_module_names - {"unittest", "doctest", "bdb", "test"}
+EXCEPTION_MODULES = frozenset(
+    "argparse asyncio binascii concurrent configparser csv getopt graphlib lzma multiprocessing pickle _pickle "
+    "queue _queue re sqlite3 ssl statistics struct subprocess shutil tarfile tomllib urllib xml zipfile zlib "
+    "zoneinfo json socket http email copy uuid".split()
+)
+"""Modules of the standard library whose exceptions cross by name; importing them does nothing else."""

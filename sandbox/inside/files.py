@@ -35,7 +35,7 @@ def clear(directory: bytes) -> None:
     However deep a program nests directories and whatever modes it gives them, every path used here
     is short. What belongs to somebody else is left alone, and so is the mode of ``directory``.
     """
-    moved = 0
+    moved, prefix = 0, b".trash-%s-" % os.urandom(8).hex().encode()
     pending = [directory]
     while pending:
         current = pending.pop()
@@ -49,7 +49,7 @@ def clear(directory: bytes) -> None:
                         continue
                     os.chmod(entry.path, 0o700)
                     moved += 1
-                    target = os.path.join(directory, b".trash-%d" % moved)
+                    target = os.path.join(directory, prefix + b"%d" % moved)
                     os.rename(entry.path, target)
                     pending.append(target)
             if current != directory:

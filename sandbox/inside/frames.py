@@ -7,12 +7,13 @@ import os
 from typing import Any
 
 FRAME_BYTES_MAX = 64 << 20
+HEAD_BYTES, READ_BYTES = 4, 1 << 16
 
 
 def pack(message: dict[str, Any]) -> bytes:
     """One frame. JSON's ASCII form carries null characters and lone surrogates unharmed."""
     body = json.dumps(message).encode("ascii")
-    return len(body).to_bytes(4, "big") + body
+    return len(body).to_bytes(HEAD_BYTES, "big") + body
 
 
 def send(fd: int, message: dict[str, Any]) -> None:
@@ -22,22 +23,29 @@ def send(fd: int, message: dict[str, Any]) -> None:
 
 
 def receive(fd: int, limit: int | None = None) -> dict[str, Any]:
-    """Raises EOFError at the end, ValueError for what is no frame or is larger than ``limit`` bytes."""
-    size = int.from_bytes(_exactly(fd, 4), "big")
+    """The one frame that the other side sends before it waits for an answer.
+
+    Raises EOFError at the end, ValueError for what is not one frame or is larger than ``limit`` bytes.
+    """
+    data = os.read(fd, READ_BYTES)
+    while len(data) < HEAD_BYTES:
+        data += _more(fd, HEAD_BYTES - len(data))
+    size = HEAD_BYTES + int.from_bytes(data[:HEAD_BYTES], "big")
     if limit is not None and size > limit:
         raise ValueError(f"a message of {size} bytes; the limit is {limit}")
-    message: dict[str, Any] = json.loads(_exactly(fd, size))
+    if len(data) < size:
+        whole = bytearray(data)
+        while len(whole) < size:
+            whole += _more(fd, size - len(whole))
+        data = bytes(whole)
+    if len(data) > size:
+        raise ValueError("more than one message")
+    message: dict[str, Any] = json.loads(data[HEAD_BYTES:])
     return message
 
 
-def _exactly(fd: int, n: int) -> bytes:
+def _more(fd: int, n: int) -> bytes:
     chunk = os.read(fd, n)
-    if len(chunk) == n:
-        return chunk
-    parts = bytearray(chunk)
-    while len(parts) < n:
-        if not chunk:
-            raise EOFError
-        chunk = os.read(fd, n - len(parts))
-        parts += chunk
-    return bytes(parts)
+    if not chunk:
+        raise EOFError
+    return chunk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -51,54 +52,93 @@ class Candidates:
         os._exit(script.run_source(3))
 
 
-class PytestSessions:
-    """Forks of a warm pytest: with the solution beside the tests, or behind a link (`tests.run`)."""
+class ApartSessions:
+    """Forks of a warm pytest whose solution is behind a link. What is compiled serves all candidates."""
 
-    def __init__(
-        self, apart: fork.Identity, together: fork.Identity, preload: Sequence[str]
-    ) -> None:
-        self.apart, self.together = apart, together
-        for name in preload:
-            importlib.import_module(name)
-        _move_to(apart.home)
+    def __init__(self, identity: fork.Identity, preload: Sequence[str]) -> None:
+        self.identity = identity
+        self.warm = _warm(identity.home, preload)
         import pytest
 
-        from sandbox.inside.pytest_run import Warm
-
-        self.warm = Warm(apart.home)
-        files.clear(os.fsencode(apart.home))  # warming up left temporary directories of this user's
         self.ready = f"pytest {pytest.__version__}"
-        self.files: dict[tuple[str, str], Any] = {}
-        os.chdir("/")
+        self.files: dict[str, tests.TestFile] = {}
 
     def prepare(self, fds: list[int]) -> None:
-        """The last descriptor holds the job; its test file is compiled once for all candidates."""
-        with open(fds.pop(), "rb") as file:
-            self.job = json.loads(file.read())
-        key = (self.job["test"], self.job["only"])
-        if key not in self.files:
+        """The last descriptor holds the job."""
+        self.job = _read(fds.pop())
+        source = self.job["test"]
+        if source not in self.files:
             if len(self.files) >= tests.FILES_KEPT:
                 self.files.pop(next(iter(self.files)))
-            self.files[key] = tests.TestFile(*key)
-            self.files[key].compile_for_pytest(self.warm.path)
-        self.file = self.files[key]
-        files.write(self.warm.path, self.job["test"])
-        if self.job["together"]:
-            files.write(os.path.join(self.apart.home, "solution.py"), self.job["solution"])
+            self.files[source] = tests.TestFile(source)
+            self.files[source].compile_for_pytest(self.warm.path)
+        files.write(self.warm.path, source)
 
     def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
-        """[output, records], and the socket to the candidate unless they run together."""
-        null = os.open(os.devnull, os.O_RDONLY)
-        named = {0: null, 1: fds[0], 2: fds[0], 3: fds[1], **({4: fds[2]} if len(fds) > 2 else {})}
-        identity = self.together if self.job["together"] else self.apart
-        fork.become(identity, request, request["parent"], named)
+        """[output, records, socket to the candidate]"""
+        _become(self.identity, request, fds)
         from sandbox.inside.pytest_run import run
 
-        if self.job["together"]:
-            tests.run_together(lambda record: run(self.warm, self.file, record))
-        else:
-            tests.run_apart(self.job, lambda record: run(self.warm, self.file, record))
+        file = self.files[self.job["test"]]
+        tests.run_apart(self.job, lambda record: run(self.warm, file, record))
         os._exit(0)
+
+
+class TogetherSessions:
+    """Forks of a warm pytest that run the solution beside the tests.
+
+    No test is ever in this process either: a candidate could find what is left of it, such as the copy
+    of its tests that is not altered. Pytest is loaded when it is first needed.
+    """
+
+    ready = "ready"
+
+    def __init__(self, identity: fork.Identity, preload: Sequence[str]) -> None:
+        self.identity = identity
+        self.preload = preload
+        self.warm: Any = None
+
+    def prepare(self, fds: list[int]) -> None:  # noqa: ARG002 -- they are for the fork
+        if self.warm is None:
+            self.warm = _warm(self.identity.home, self.preload)
+            gc.freeze()
+
+    def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+        """[output, records, job]"""
+        _become(self.identity, request, fds)
+        from sandbox.inside.pytest_run import run
+
+        job = _read(4)
+        file = tests.TestFile(job["test"])
+        file.compile_for_pytest(self.warm.path)
+        files.write(self.warm.path, job["test"])
+        files.write(os.path.join(self.identity.home, "solution.py"), job["solution"])
+        tests.run_together(lambda record: run(self.warm, file, record))
+        os._exit(0)
+
+
+def _warm(home: str, preload: Sequence[str]) -> Any:
+    from sandbox.inside.pytest_run import Warm
+
+    for name in preload:
+        importlib.import_module(name)
+    _move_to(home)
+    warm = Warm(home)
+    files.clear(os.fsencode(home))  # warming up left temporary directories of this user's
+    os.chdir("/")
+    return warm
+
+
+def _become(identity: fork.Identity, request: dict[str, Any], fds: list[int]) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    named = {0: null, 1: fds[0], 2: fds[0], 3: fds[1], 4: fds[2]}
+    fork.become(identity, request, request["parent"], named)
+
+
+def _read(fd: int) -> dict[str, Any]:
+    with open(fd, "rb") as file:
+        job: dict[str, Any] = json.loads(file.read())
+    return job
 
 
 def _move_to(home: str) -> None:

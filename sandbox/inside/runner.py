@@ -48,7 +48,7 @@ class Runner:
         self.n_jobs += 1
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
         self._socket.sendmsg([b"!"], [rights])
-        wanted = ("test", "only", "solution", "allowed", "bound")
+        wanted = ("test", "solution", "allowed", "bound")
         frames.send(self._socket.fileno(), {name: job[name] for name in wanted})
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Runner:
 
 
 def _serve(path: str) -> NoReturn:
-    files: dict[tuple[str, str], tests.TestFile] = {}
+    files: dict[str, tests.TestFile] = {}
     control = socket.socket(fileno=CONTROL_FD)
     null = os.open(os.devnull, os.O_RDWR)
     gc.collect()
@@ -70,13 +70,13 @@ def _serve(path: str) -> NoReturn:
             for number in target:
                 os.dup2(fd, number, inheritable=number < 3)
             os.close(fd)
-        key = (job["test"], job["only"])
-        if key not in files:
+        source = job["test"]
+        if source not in files:
             if len(files) >= tests.FILES_KEPT:
                 files.pop(next(iter(files)))
-            files[key] = tests.TestFile(*key)
-            files[key].compile_plain(path)
-        file = files[key]
+            files[source] = tests.TestFile(source)
+            files[source].compile_plain(path)
+        file = files[source]
         random.seed(0)
         tests.run_apart(job, lambda record, file=file: plain_run.run(file, path, record))  # type: ignore[misc]
         for number in (1, 2, 3, 4):

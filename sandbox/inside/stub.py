@@ -8,6 +8,7 @@ that is counted, and limited to what they did with the reference (`crossing.OBJE
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import json
 import sys
@@ -26,7 +27,13 @@ from sandbox.inside.codec import (
     namedtuple_class,
 )
 
+OWN_ERROR = ["", ""]
+"""In place of a module and a name: the reference's is an exception class of its own."""
 BUILTIN = {k.__name__: k for k in (int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, collections.deque, collections.OrderedDict, collections.Counter, collections.defaultdict)}  # fmt: skip
+
+
+class Refused(BaseException):
+    """What the tests do can't be done across the link. No test may take it for an answer of the solution."""
 
 
 class Link:
@@ -49,16 +56,23 @@ class Link:
         self.bound = bound
         self.gone = gone
         self.level = 0
+        self.refused = ""
+        self.over = False
         self.shared: dict[str, list[str]] = {}
         self.busy = threading.RLock()
         self.owned: list[Any] = []
         self.made: dict[tuple[str, int], Any] = {}
 
-    def do(self, operation: str, *args: Any, **kwargs: Any) -> Any:
-        """Ask for one operation; returns or raises what the candidate did."""
+    def do(self, operation: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Ask for one operation; returns or raises what the candidate did. Raises Refused."""
         with self.busy:
+            if self.over:  # an object of an earlier run's is being tidied up
+                raise RuntimeError("that run is over")
             encoder = Encoder(self._to_candidate)
-            message = encoder.message([*args, *kwargs.values()])
+            try:
+                message = encoder.message([*args, *kwargs.values()])
+            except NotData as e:
+                self.refuse(str(e))
             try:
                 frames.send(self.fd, {"do": operation, "names": list(kwargs), **message})
                 reply = self._next()
@@ -73,7 +87,14 @@ class Link:
                     stream.write(text)
             except (EOFError, OSError):
                 self.gone("")
-            except (BadMessage, KeyError, TypeError, ValueError, RecursionError, MemoryError) as e:
+            except (
+                BadMessage,
+                LookupError,
+                TypeError,
+                ValueError,
+                RecursionError,
+                MemoryError,
+            ) as e:
                 self.gone(f"it sent no usable answer ({type(e).__name__}: {e})")
         if raised:
             if not isinstance(value, BaseException):
@@ -82,10 +103,15 @@ class Link:
         return value
 
     def use(self, level: int, what: str) -> None:
-        """Raises TypeError when the tests rely on more than they did with the reference."""
+        """Raises Refused when the tests rely on more than they did with the reference."""
         if level > self.allowed:
-            raise TypeError(f"the solution gave {what}, where the reference gives plain data")
+            self.refuse(f"the solution gave {what}, where the reference gives plain data")
         self.level = max(self.level, level)
+
+    def refuse(self, why: str) -> NoReturn:
+        """Raises Refused; the run can't pass any more, whatever the tests make of that."""
+        self.refused = self.refused or why
+        raise Refused(why)
 
     def _next(self) -> dict[str, Any]:
         reply = frames.receive(self.fd, frames.FRAME_BYTES_MAX)
@@ -98,7 +124,7 @@ class Link:
         decoder = Decoder(self._from_candidate)
         roots = decoder.roots(ask)
         cut = len(roots) - len(ask["names"])
-        target = self.owned[ask["number"]]
+        target = self._target(ask["number"])
         try:
             if ask["ask"] == "next":
                 value: Any = [*_one_of(target)]
@@ -125,11 +151,19 @@ class Link:
         shared = crossing.shared_name(value)
         if shared is not None:
             return ["global", *shared]
+        if isinstance(value, BaseException) and (shared := crossing.shared_name(type(value))):
+            arguments = Encoder(_no_objects_out).message([value.args])
+            return ["error", *shared, json.dumps(arguments)]
         if isinstance(value, Iterator) and not isinstance(value, type):
             return ["iterator", self._own(value)]
         if callable(value) and not isinstance(value, type):
             return ["callback", self._own(value), str(getattr(value, "__name__", "callback"))]
         raise NotData(f"{type(value).__name__} of the tests can't be given to the solution")
+
+    def _target(self, number: int) -> Any:
+        if not 0 <= number < len(self.owned):
+            raise BadMessage("nothing has that number")
+        return self.owned[number]
 
     def _own(self, value: Any) -> int:
         self.owned.append(value)
@@ -140,7 +174,7 @@ class Link:
     def _from_candidate(self, node: Node) -> Any:
         match node:
             case ["yours", int(number)]:
-                return self.owned[number]
+                return self._target(number)
             case ["global", str(module), str(name)]:
                 found = crossing.resolve(module, name)
                 if found is None:
@@ -185,6 +219,8 @@ class Link:
                 return _function(self, number, described[1], None)
             if "__next__" in described:
                 return _iterator(self, number)
+            if "__iter__" in described:
+                return _Iterable(self, number)
         made = object.__new__(kind)
         object.__setattr__(made, "_srs_number", number)
         return made
@@ -222,15 +258,23 @@ class Link:
         return kind
 
     def _exception(self, kind: Any, text: str, data: str) -> BaseException:
-        arguments, attributes = Decoder(_no_objects).roots(json.loads(data))
+        arguments, attributes, cause = Decoder(self._error_only).roots(json.loads(data))
         error: BaseException = kind.__new__(kind, *arguments)
         error.args = arguments
         for name, value in attributes.items():
             if not name.startswith("__"):
-                object.__setattr__(error, name, value)
+                with contextlib.suppress(AttributeError):  # one that can't be set
+                    object.__setattr__(error, name, value)
+        if isinstance(cause, BaseException):
+            error.__cause__ = cause
         if isinstance(kind, RemoteError):
             object.__setattr__(error, "_srs_text", text)
         return error
+
+    def _error_only(self, node: Node) -> Any:
+        if node[0] != "exception":
+            raise BadMessage(f"{node[0]!r} in an exception")
+        return self._from_candidate(node)
 
 
 class _Handle:
@@ -253,16 +297,21 @@ class Solution(types.ModuleType):
             return [n for n in link.do("names") if type(n) is str and not n.startswith("_")]
         if name.startswith("__"):
             raise AttributeError(name)
-        if link.bound is not None and name in link.bound:
+        if link.bound and link.bound.get(name, OWN_ERROR) != OWN_ERROR:
             module, qualified = link.bound[name]
             return _shared(module, qualified)
         value = link.do("module", name)
-        if isinstance(value, Unusable):
+        if link.bound and link.bound.get(name) == OWN_ERROR and not isinstance(value, RemoteError):
+            link.refuse(
+                f"{name} is not an exception class of the solution's own, as the reference's is"
+            )
+        if isinstance(value, RemoteError):
+            link.shared[name] = OWN_ERROR
+        elif isinstance(value, Unusable):
             value = _module(value)
             link.shared[name] = [value.__name__, ""]
         elif (shared := crossing.shared_name(value)) is not None:
             link.shared[name] = list(shared)
-        self.__dict__[name] = value
         return value
 
 
@@ -293,8 +342,10 @@ def _one_of(iterator: Iterator[Any]) -> Iterable[Any]:
     return ()
 
 
-def _no_objects(node: Node) -> Any:
-    raise BadMessage(f"{node[0]!r} in an exception")
+def _no_objects_out(value: Any) -> Node:
+    raise NotData(
+        f"{type(value).__name__} in an exception of the tests can't be given to the solution"
+    )
 
 
 def _function(link: Link, number: int, name: str, doc: str | None) -> Any:
@@ -323,23 +374,35 @@ class _iterator:
         return self._srs_link.do("next", self)
 
 
+class _Iterable:
+    """What the candidate's own iterable gives, as often as it is asked."""
+
+    def __init__(self, link: Link, number: int) -> None:
+        self._srs_link, self._srs_number = link, number
+
+    def __iter__(self) -> Any:
+        return self._srs_link.do("operator", "__iter__", self)
+
+
 def _generator(link: Link, number: int) -> Any:
     handle = _Handle(number)
 
     def items() -> Any:
-        sent: Any = None
+        step: tuple[Any, ...] = ("next", handle)
         while True:
             try:
-                value = (
-                    link.do("send", handle, sent) if sent is not None else link.do("next", handle)
-                )
+                value = link.do(*step)
             except StopIteration as e:
                 return e.value
             try:
                 sent = yield value
+                step = ("next", handle) if sent is None else ("send", handle, sent)
             except GeneratorExit:
-                link.do("close", handle)
+                if not link.over:
+                    link.do("close", handle)
                 raise
+            except Exception as e:
+                step = ("throw", handle, e)
 
     return items()
 
@@ -364,7 +427,7 @@ class RemoteClass(type):
     def __init__(cls, *definition: Any, ours: bool = False) -> None:  # noqa: ARG002 -- for __new__
         super().__init__(*definition)
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
         cls._srs_link.use(crossing.OBJECT_LEVEL, f"an instance of {cls.__name__}")
         return cls._srs_link.do("call", cls, *args, **kwargs)
 
@@ -472,7 +535,9 @@ def _add_special(kind: Any, names: list[str], data: str) -> None:
 def _special(name: str) -> Any:
     level = crossing.OPERATOR_LEVEL if name in crossing.OPERATORS else crossing.OBJECT_LEVEL
 
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if level > self._srs_link.allowed and name in ("__eq__", "__ne__"):
+            return NotImplemented  # then two objects are equal if they are the same
         self._srs_link.use(level, f"an object of class {type(self).__name__}, used by {name}")
         return self._srs_link.do("operator", name, self, *args, **kwargs)
 

@@ -24,6 +24,8 @@ IMPURE = {
     "__builtins__", "__import__", "breakpoint", "compile", "delattr", "eval", "exec", "exit", "globals",
     "input", "open", "quit", "setattr", "vars",
 }  # fmt: skip
+SPECIAL = ("test", "pytest", "setup", "teardown")
+"""How names begin that pytest gives a meaning, at the top of a file, in any case."""
 FILES_KEPT = 256
 RECORDS_FD, LINK_FD = 3, 4
 STOPPED = "the solution's process ended"
@@ -36,14 +38,12 @@ class TestFile:
     ``plain``: nothing in it needs pytest's runner: functions without parameters, fixtures or marks.
     ``pure``: plain, and running it changes nothing outside its own module. ``imports_pytest``: for
     ``raises`` or ``approx``.
-    ``only``: the id of the one test to run, without parameters, or "" for all.
     """
 
     __test__ = False
 
-    def __init__(self, source: str, only: str) -> None:
+    def __init__(self, source: str) -> None:
         self.source = source
-        self.only = only
         self.code: types.CodeType | None = None
         self.own: frozenset[str] | None = None
         self.plain = self.pure = self.imports_pytest = False
@@ -70,10 +70,8 @@ class TestFile:
             self.code = compile(tree, path, "exec", dont_inherit=True)
 
     def wants(self, test: str) -> bool:
-        """Whether the test of that id, such as ``TestC::test_m[2]``, is one of the file's own to run."""
-        if self.own is not None and test.split("::")[0].split("[")[0] not in self.own:
-            return False
-        return self.only in ("", test.split("[")[0])
+        """Whether the test of that id, such as ``TestC::test_m[2]``, is one of the file's own."""
+        return self.own is None or test.split("::")[0].split("[")[0] in self.own
 
 
 def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
@@ -95,7 +93,10 @@ def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
     else:
         _guarded(run)
         sys.stdout.flush()
+        if link.refused:
+            record({"stopped": words.short(link.refused)})
         record({"used": link.level, "shared": link.shared})
+    link.over = True
     record({"done": True})
 
 
@@ -140,24 +141,61 @@ def own_test_names(tree: ast.Module) -> frozenset[str]:
 
 def is_plain(tree: ast.Module) -> bool:
     """Whether calling the file's ``test*`` functions in order is all that pytest would do."""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            if node.bases or node.keywords or node.name.startswith("Test"):
-                return False
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            if node.name.startswith("test") and (
-                not _without_parameters(node) or node.decorator_list
-            ):
-                return False
-            if node.name.startswith(("setup", "teardown", "pytest_")):
-                return False
-        elif isinstance(
-            node, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.If | ast.Try | ast.With | ast.For
-        ):
-            names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-            if any(name.startswith(("test", "pytest_", "setup", "teardown")) for name in names):
-                return False
-    return all(map(_needs_no_pytest, ast.walk(tree)))
+    return all(map(_is_plain_statement, tree.body)) and _needs_no_pytest(tree)
+
+
+def _is_plain_statement(node: ast.stmt) -> bool:
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.FunctionDef(name=name) if name.startswith("test"):
+            return _is_plain_test(node)
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            return not name.lower().startswith(SPECIAL)
+        case ast.ClassDef(name=name, bases=bases, keywords=keywords):
+            return not (bases or keywords or name.lower().startswith(SPECIAL))
+        case ast.Assign() | ast.AnnAssign():
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+            return not any(name.lower().startswith((*SPECIAL, "__")) for name in names)
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()])):
+            return not node.orelse  # a file's own main, which never runs
+    return False
+
+
+def _is_plain_test(node: ast.FunctionDef) -> bool:
+    a = node.args
+    parameters = a.posonlyargs or a.args or a.vararg or a.kwonlyargs or a.kwarg
+    gives = any(
+        isinstance(n, ast.Yield | ast.YieldFrom) or (isinstance(n, ast.Return) and n.value)
+        for n in ast.walk(node)
+    )
+    return not (parameters or node.decorator_list or gives)
+
+
+def _needs_no_pytest(tree: ast.Module) -> bool:
+    """Only ``pytest.raises`` and ``pytest.approx``, by those names; nothing of unittest."""
+    plainly: set[int] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id="pytest") as name, attr=attribute):
+                if attribute not in PLAIN_PYTEST:
+                    return False
+                plainly.add(id(name))
+            case ast.ImportFrom(module=str(module)):
+                names = {alias.name for alias in node.names}
+                root = module.partition(".")[0]
+                if root in ("_pytest", "unittest") or (
+                    root == "pytest" and not names <= PLAIN_PYTEST
+                ):
+                    return False
+            case ast.Import():
+                for alias in node.names:
+                    root = alias.name.partition(".")[0]
+                    if root in ("_pytest", "unittest") or (root == "pytest" and alias.asname):
+                        return False
+    named = {id(n) for n in ast.walk(tree) if isinstance(n, ast.Name) and n.id == "pytest"}
+    return named <= plainly
 
 
 def is_pure(tree: ast.Module) -> bool:
@@ -184,27 +222,3 @@ def imported(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names.add((node.module or "").partition(".")[0])
     return names
-
-
-def _without_parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    a = node.args
-    parameters = a.posonlyargs or a.args or a.vararg or a.kwonlyargs or a.kwarg
-    return isinstance(node, ast.FunctionDef) and not parameters
-
-
-def _needs_no_pytest(node: ast.AST) -> bool:
-    match node:
-        case ast.Attribute(value=ast.Name(id="pytest"), attr=name):
-            return name in PLAIN_PYTEST
-        case ast.ImportFrom(module=str(module)) if module.partition(".")[0] in (
-            "pytest",
-            "_pytest",
-        ):
-            return module == "pytest" and all(a.name in PLAIN_PYTEST for a in node.names)
-        case ast.Import():
-            roots = {a.name.partition(".")[0] for a in node.names}
-            named = any(a.asname and a.name.startswith("pytest") for a in node.names)
-            return not roots & {"unittest", "_pytest"} and not named
-        case ast.ImportFrom(module=str(module)):
-            return module.partition(".")[0] != "unittest"
-    return True

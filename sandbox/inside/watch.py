@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-REPORT_BYTES_MAX = 8 << 20
+REPORT_BYTES_MAX = 4 << 20
 
 
 class Watch:

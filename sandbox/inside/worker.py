@@ -40,15 +40,12 @@ from sandbox.inside import (
     tests,
     words,
 )
+from sandbox.inside.runs import ALTERED_RUNS, ORIGINAL_RUNS
 from sandbox.inside.watch import Watch
 from sandbox.inside.zygote import Zygote, end
 
 DEVICES = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"]
 READABLE = ["/bin", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/sbin", "/sys", "/usr"]
-
-
-ALTERED_RUNS, ORIGINAL_RUNS = 12, 2
-"""At least so many runs of altered tests, and so many more of the tests, where canaries decide."""
 
 
 class Worker:
@@ -80,21 +77,24 @@ class Worker:
         make_candidates = functools.partial(
             programs.Candidates, candidate(self.candidate_home), options["preload"]
         )
-        make_sessions = functools.partial(
-            programs.PytestSessions,
-            self.tests_identity,
-            candidate(self.tests_home),
-            options["preload"],
+        make_apart = functools.partial(
+            programs.ApartSessions, self.tests_identity, options["preload"]
         )
-        self.candidates = Zygote(make_candidates, self.candidate_uid, (stdin, stdout))
-        self.sessions = Zygote(make_sessions, self.candidate_uid, (stdin, stdout))
-        self.kept = {self.candidates.pid, self.sessions.pid}
+        make_together = functools.partial(
+            programs.TogetherSessions, candidate(self.tests_home), options["preload"]
+        )
+        close = (stdin, stdout)
+        self.candidates = Zygote(make_candidates, self.candidate_uid, close)
+        self.apart = Zygote(make_apart, self.candidate_uid, close)
+        self.together = Zygote(make_together, self.candidate_uid, close)
+        self.kept = {self.candidates.pid, self.apart.pid, self.together.pid}
         self.runner: runner.Runner | None = None
-        self.files: dict[tuple[str, str], tests.TestFile] = {}
+        self.files: dict[str, tests.TestFile] = {}
         self.oom_kills = _oom_kills()
         os.environ.update(HOME=self.tests_home, TMPDIR=self.tests_home)
         self.candidates.wait()
-        self.identity = self.sessions.wait()
+        self.together.wait()
+        self.identity = self.apart.wait()
         self.clean()
         gc.collect()
         gc.freeze()
@@ -129,13 +129,10 @@ class Worker:
         runs += [None] * ORIGINAL_RUNS
         random.SystemRandom().shuffle(runs)
         for number in runs:
-            if number is None:
-                again = self._tests_once(job)
-            else:
-                source, test = job["canaries"][number]
-                again = self._tests_once({**job, "test": source, "only": test})
+            source, test = (job["test"], "") if number is None else job["canaries"][number]
+            again = self._tests_once({**job, "test": source})
             wall_s = answer["wall_s"] + again["wall_s"]
-            if number is not None and _passed(again):
+            if number is not None and _passed(again, test):
                 return {**answer, "passed_canary": number, "wall_s": wall_s}
             if number is None and not _passed(again):
                 return {**again, "wall_s": wall_s}
@@ -151,7 +148,7 @@ class Worker:
             self.candidates.start({"kind": "serve", **_limits(job)}, [theirs.fileno(), output[1]])
             theirs.close()
             fds.append(ours.detach())
-        file = self._test_file(job["test"], job["only"])
+        file = self._test_file(job["test"])
         own: int | None = None
         if job["together"] or file.code is None:
             pid = self._start_session(job, fds)
@@ -166,7 +163,7 @@ class Worker:
             ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
         finally:
             watch.close()
-        answer = _answer(watch.parsed(), ended)
+        answer = _answer(watch.parsed(), ended, together=job["together"])
         statuses = self._end(own, keep_runner=answer["status"] in ("finished", "error"))
         if answer["status"] == "died":
             if self._killed_for_memory(statuses):
@@ -216,9 +213,11 @@ class Worker:
 
     def _start_session(self, job: dict[str, Any], fds: list[int]) -> int:
         os.chmod(self.tests_home, 0o777 if job["together"] else 0o770)
-        source = _memory_file(json.dumps(job))
+        wanted = ("test", "solution", "together", "allowed", "bound")
+        source = _memory_file(json.dumps({name: job[name] for name in wanted}))
         try:
-            return self.sessions.start(_limits(job), [*fds, source])
+            sessions = self.together if job["together"] else self.apart
+            return sessions.start(_limits(job), [*fds, source])
         finally:
             os.close(source)
 
@@ -272,22 +271,21 @@ class Worker:
         reap.end_children((), self.candidate_uid)
         self.clean()
 
-    def _test_file(self, source: str, only: str) -> tests.TestFile:
-        key = (source, only)
-        if key not in self.files:
+    def _test_file(self, source: str) -> tests.TestFile:
+        if source not in self.files:
             if len(self.files) >= tests.FILES_KEPT:
                 self.files.pop(next(iter(self.files)))
-            file = self.files[key] = tests.TestFile(source, only)
+            file = self.files[source] = tests.TestFile(source)
             if file.plain and (file.pure or not file.imports_pytest):
                 file.compile_plain(os.path.join(self.tests_home, "test_solution.py"))
-        return self.files[key]
+        return self.files[source]
 
     def _end(self, pid: int | None, *, keep_runner: bool = True) -> list[int]:
         """End every process of the run and empty the scratch directories.
 
         Returns wait statuses, the candidate's first.
         """
-        statuses = [self.candidates.end(), self.sessions.end()]
+        statuses = [self.candidates.end(), self.apart.end(), self.together.end()]
         if pid is not None:
             statuses.append(end(pid))
         if not keep_runner:
@@ -305,7 +303,8 @@ class Worker:
         return self.oom_kills > before
 
 
-def _answer(records: Iterable[dict[str, Any]], ended: str) -> dict[str, Any]:
+def _answer(records: Iterable[dict[str, Any]], ended: str, *, together: bool) -> dict[str, Any]:
+    """What the records amount to. Together, all of them may be forged, and some are no use to believe."""
     answer: dict[str, Any] = {
         "status": ended,
         "collected": [],
@@ -316,28 +315,31 @@ def _answer(records: Iterable[dict[str, Any]], ended: str) -> dict[str, Any]:
     seen: set[str] = set()
     for record in records:
         if "error" in record and ended == "finished":
-            answer["status"], answer["detail"] = "error", record["error"]
+            answer["status"], answer["detail"] = "error", words.short(record["error"])
         if "stopped" in record and ended == "finished":
-            answer["status"], answer["detail"] = "died", record["stopped"]
-        if "used" in record:
+            answer["status"], answer["detail"] = "died", words.short(record["stopped"])
+        if "used" in record and not together:
             answer["used"] = record["used"]
             answer["shared"] = [[name, *where] for name, where in record["shared"].items()]
         answer["collected"] = record.get("collected", answer["collected"])
         if "test" in record:
             name, outcome, message = record["test"]
             if name not in seen:
+                message = words.short(message)
                 answer["reports"].append({"id": name, "outcome": outcome, "message": message})
             seen.add(name)
             answer["memory"] = answer["memory"] or record["memory"]
     return answer
 
 
-def _passed(answer: dict[str, Any]) -> bool:
-    outcomes = [report["outcome"] for report in answer["reports"]]
+def _passed(answer: dict[str, Any], test: str = "") -> bool:
+    """Whether all tests passed, or all parametrized cases of the one named; skips aside."""
+    reports = [r for r in answer["reports"] if test in ("", r["id"].split("[")[0])]
+    outcomes = {report["outcome"] for report in reports}
     return (
         answer["status"] == "finished"
         and "passed" in outcomes
-        and {"passed", "skipped"} >= set(outcomes)
+        and outcomes <= {"passed", "skipped"}
     )
 
 
