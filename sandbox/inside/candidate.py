@@ -88,6 +88,8 @@ class Candidate:
             "load": self._load,
             "names": lambda: sorted(LOADED["module"].__dict__),
             "module": lambda name: getattr(LOADED["module"], name),
+            "assign": lambda name, value: setattr(LOADED["module"], name, value),
+            "remove": lambda name: delattr(LOADED["module"], name),
             "call": lambda function, /, *args, **kwargs: function(*args, **kwargs),
             "get": getattr,
             "set": setattr,
@@ -134,8 +136,10 @@ class Candidate:
             try:
                 reply = self._message(decoder, e, "raised")
             except Exception:
-                decoder.objects.clear()
-                reply = self._message(decoder, RuntimeError(f"raised {type(e).__name__}"), "raised")
+                # What the arguments have become can't be told either.
+                error = self._exception(RuntimeError(f"raised {type(e).__name__}"))
+                n = len(decoder.objects)
+                reply = {"nodes": [*[None] * n, error], "roots": [[n]], "how": "raised"}
         return reply
 
     def _message(self, decoder: Decoder, value: Any, how: str) -> dict[str, Any]:
@@ -239,7 +243,9 @@ class Candidate:
         for kind in type(value).__mro__:
             if kind.__module__ == "builtins" and kind not in (BaseException, Exception, object):
                 slots = {k for k, v in vars(kind).items() if isinstance(v, SLOTS)}
-                attributes.update({k: v for k in slots if self._sent(v := getattr(value, k))})
+                for name in slots:
+                    if hasattr(value, name) and self._sent(getattr(value, name)):
+                        attributes[name] = getattr(value, name)
         arguments = tuple(a if self._sent(a) else repr(a) for a in value.args)
         cause = value.__cause__ if self._sent(value.__cause__) else None
         message = Encoder(self._error_only).message([arguments, attributes, cause])
@@ -271,9 +277,11 @@ class Candidate:
                 return self._callback(number, name)
             case ["iterator", int(number)]:
                 return self._their_iterator(number)
-            case ["error", str(module), str(name), str(arguments)]:
+            case ["error", int(number), str(module), str(name), str(arguments)]:
                 (args,) = Decoder(self._from_tests).roots(json.loads(arguments))
-                return self._their_error(module, name, args)
+                error = self._their_error(module, name, args)
+                error.__srs_theirs__ = number  # type: ignore[attr-defined]
+                return error
         raise NotData(f"{node[0]} from the tests")
 
     def _callback(self, number: int, name: str) -> Any:

@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import decimal
 import fractions
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -275,10 +276,16 @@ SHELL_TYPES = {
 }
 
 
+def _integers(fields: list[Value]) -> list[Any]:
+    """The constructors of `datetime` take a pickle's raw state as well."""
+    return [operator.index(field) for field in fields]
+
+
 def _read_datetime(_: Decoder, node: Node) -> datetime.datetime:
     fold, fields, zone = node[1], node[2:9], node[9:]
     tz = datetime.timezone(datetime.timedelta(*zone)) if zone else None
-    value = datetime.datetime(*fields)
+    year, month, day, *time = _integers(fields)
+    value = datetime.datetime(year, month, day, *time)
     return value.replace(tzinfo=tz, fold=fold)
 
 
@@ -317,7 +324,7 @@ READERS: dict[str, Callable[[Decoder, Node], Any]] = {
     "decimal": lambda _, n: decimal.Decimal(n[1]),
     "fraction": lambda _, n: fractions.Fraction(int(n[1], 16), int(n[2], 16)),
     "datetime": _read_datetime,
-    "date": lambda _, n: datetime.date(*n[1:]),
-    "time": lambda _, n: datetime.time(*n[1:]),
+    "date": lambda _, n: datetime.date(*_integers(n[1:])),
+    "time": lambda _, n: datetime.time(*_integers(n[1:])),
     "timedelta": lambda _, n: datetime.timedelta(*n[1:]),
 }

@@ -153,7 +153,9 @@ class Link:
             return ["global", *shared]
         if isinstance(value, BaseException) and (shared := crossing.shared_name(type(value))):
             arguments = Encoder(_no_objects_out).message([value.args])
-            return ["error", *shared, json.dumps(arguments)]
+            return ["error", self._own(value), *shared, json.dumps(arguments)]
+        if isinstance(value, types.TracebackType):
+            return ["global", "builtins", "None"]
         if isinstance(value, Iterator) and not isinstance(value, type):
             return ["iterator", self._own(value)]
         if callable(value) and not isinstance(value, type):
@@ -263,7 +265,7 @@ class Link:
         error.args = arguments
         for name, value in attributes.items():
             if not name.startswith("__"):
-                with contextlib.suppress(AttributeError):  # one that can't be set
+                with contextlib.suppress(AttributeError, TypeError):  # one that can't be set
                     object.__setattr__(error, name, value)
         if isinstance(cause, BaseException):
             error.__cause__ = cause
@@ -313,6 +315,15 @@ class Solution(types.ModuleType):
         elif (shared := crossing.shared_name(value)) is not None:
             link.shared[name] = list(shared)
         return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("__"):
+            super().__setattr__(name, value)
+        else:
+            self.__dict__["_srs_link"].do("assign", name, value)
+
+    def __delattr__(self, name: str) -> None:
+        self.__dict__["_srs_link"].do("remove", name)
 
 
 class Unusable:

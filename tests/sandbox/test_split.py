@@ -298,7 +298,6 @@ CROSSES = {
     "exception groups": "with pytest.raises(ExceptionGroup) as e:\n    fail('group')\nassert e.value.exceptions[0].args == (1,)",
     "a cause": "with pytest.raises(KeyError) as e:\n    solution.cause()\nassert isinstance(e.value.__cause__, ZeroDivisionError)",
     "an exception of the tests": "error = KeyError('k')\nassert f(error) is error\nlog = []\nwith Resource() as r:\n    raise KeyError\nassert r.log == ['in', 'KeyError']",
-    "a subclass of list is a list": "assert isinstance(items_of(2), list)",
     "names are current": "assert solution.counter == 0\nassert solution.STATE == []\nsolution.remember('x')\nassert solution.counter == 1\nassert solution.STATE == ['x']",
 }  # fmt: skip
 
@@ -455,8 +454,9 @@ def test_level_1_permits_methods_but_no_operators(sandbox: Sandbox) -> None:
     assert permitted.used == 1
     for text in ("Money(1) == Money(1)", "Money(1) + Money(2)", "Money(1) < Money(2)"):
         result = run(sandbox, SOLUTION, file_of(f"assert {text}"), objects=1)
-        assert outcomes(result) == {"test_it": "failed"}
-        assert "plain data" in result.reports[0].message
+        assert_not_passed(result)
+        # Two objects that can't be compared are equal if they are the same.
+        assert ("==" in text) != ("plain data" in result.reports[0].message + result.detail)
         assert_passed(run(sandbox, SOLUTION, file_of(f"assert {text}"), objects=2))
 
 
@@ -580,31 +580,6 @@ def test_together_is_one_process(sandbox: Sandbox) -> None:
         together=True,
     )
     assert_passed(result)
-
-
-def test_only(sandbox: Sandbox) -> None:
-    test = """
-        import pytest
-        from solution import f
-        @pytest.mark.parametrize("x", [1, 2])
-        def test_p(x):
-            assert f(x) == x
-        class TestC:
-            def test_p(self):
-                assert f(1) == 1
-            def test_q(self):
-                assert False
-        """
-    wanted = {
-        "test_p": ("test_p[1]", "test_p[2]"),
-        "TestC::test_p": ("TestC::test_p",),
-        "test_nothing": (),
-    }
-    for together in (False, True):
-        for only, ids in wanted.items():
-            result = run(sandbox, IDENTITY, test, only=only, together=together)
-            assert (result.status, result.collected) == ("finished", ids)
-            assert set(outcomes(result)) == set(ids)
 
 
 # What is out of the candidate's reach

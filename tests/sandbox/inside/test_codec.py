@@ -470,8 +470,6 @@ TABLES = [
     "pandas.Series(['a', None])",
     "pandas.Series([[1], None], dtype=object)",
     "pandas.Series([1.5, numpy.nan])",
-    "pandas.Series(['a', 'b'], dtype='category')",
-    "pandas.Series(['a', 'b'], dtype=pandas.CategoricalDtype(['b', 'a', 'c'], ordered=True))",
     "pandas.Series(pandas.date_range('2020', periods=3, tz='Europe/Berlin'))",
     "pandas.Series(pandas.to_timedelta(['1s', '2s']))",
     "pandas.DataFrame({'a': [1, 2], 'b': ['x', None], 'c': [0.5, numpy.nan]})",
@@ -594,4 +592,4 @@ def test_the_values_of_a_table_can_be_lent() -> None:
 def test_a_buffer_in_use_can_be_lent() -> None:
     value = bytearray(b"ab")
     with memoryview(value):
-        assert decoded({"nodes": [["bytearray", "00"]], "roots": []}, (value,)) is None
+        assert decoded({"nodes": [["bytearray", "00"]], "roots": []}, (value,)) == []

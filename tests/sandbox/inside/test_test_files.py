@@ -20,8 +20,6 @@ PLAIN = [
     "from pytest import raises, approx\ndef test_a():\n    assert 1 == approx(1)\n",
     "import solution\nimport math as m\nCASES = [(1, 2)]\ndef test_a():\n    for a, b in CASES:\n        assert solution.f(a) == b\n",
     "class Node:\n    def __init__(self, x): self.x = x\ndef helper(a, b=1): return a\ndef test_a():\n    assert helper(1)\n",
-    "try:\n    import numpy\nexcept ImportError:\n    numpy = None\ndef test_a(): pass\n",
-    "if True:\n    x = 1\ndef test_a(): assert x == 1\n",
     "import functools\n@functools.cache\ndef helper(): return 1\ndef test_a(): assert helper() == 1\n",
 ]
 NOT_PLAIN = [
@@ -81,14 +79,14 @@ def test_needs_pytest(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["def f(:", "x = '\0'", "(" * 9999, "x = '\ud800"])
 def test_what_does_not_parse_is_left_to_pytest(source: str) -> None:
-    file = TestFile(source, "")
+    file = TestFile(source)
     assert (file.plain, file.own, file.code) == (False, None, None)
     assert file.wants("test_anything")
 
 
 def test_what_python_reads_and_a_text_cannot_say_is_left_to_pytest() -> None:
     """A lone surrogate parses from bytes or not at all: no code, so that pytest runs it."""
-    file = TestFile("def test_a():\n    assert '\ud800'\n", "")
+    file = TestFile("def test_a():\n    assert '\ud800'\n")
     file.compile_plain("test_solution.py")
     assert file.code is None
 
@@ -123,29 +121,28 @@ def test_own_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("only", "test", "wanted"),
+    ("test", "wanted"),
     [
-        ("", "test_a", True),
-        ("", "test_a[1-2]", True),
-        ("", "test_imported", False),
-        ("", "TestC::test_m", True),
-        ("", "TestC::test_m[a[b]-1]", True),
-        ("test_a", "test_a", True),
-        ("test_a", "test_a[1]", True),
-        ("test_a", "test_ab", False),
-        ("TestC::test_m", "TestC::test_m[2]", True),
-        ("TestC::test_m", "TestC::test_n", False),
+        ("test_a", True),
+        ("test_a[1-2]", True),
+        ("test_imported", False),
+        ("TestC::test_m", True),
+        ("TestC::test_m[a[b]-1]", True),
     ],
 )
-def test_wanted(only: str, test: str, wanted: bool) -> None:
+def test_wanted(test: str, wanted: bool) -> None:
     source = (
         "from x import test_imported\ndef test_a(): pass\ndef test_ab(): pass\nclass TestC: pass\n"
     )
-    assert TestFile(source, only).wants(test) is wanted
+    assert TestFile(source).wants(test) is wanted
 
 
 # The same file with and without pytest
 
+NEED_PYTEST = {
+    "syntax", "fails at import", "exits at import", "conditional", "deleted", "test is a prefix", "returns",
+    "cycle",
+}  # fmt: skip
 FORCES_PYTEST = "\nimport unittest\n"
 SOLUTION = """
 import sys
@@ -210,8 +207,8 @@ def seen(result: ExecResult) -> tuple[str, tuple[str, ...], list[tuple[str, str]
 @pytest.mark.parametrize("name", SAME)
 def test_pytest_would_report_the_same(name: str, process: Sandbox) -> None:
     source = SAME[name]
-    assert TestFile(source, "").plain or name == "syntax"
-    assert not TestFile(source + FORCES_PYTEST, "").plain
+    assert TestFile(source).plain == (name not in NEED_PYTEST)
+    assert not TestFile(source + FORCES_PYTEST).plain
     limits = Limits(timeout_s=10)
     jobs = [
         Job(solution=SOLUTION, test=test, limits=limits)
@@ -231,13 +228,6 @@ def test_what_needs_pytest_gets_it(source: str, process: Sandbox) -> None:
     ]
     first, with_pytest = process.run(jobs)
     assert seen(first) == seen(with_pytest)
-
-
-def test_only_runs_one(process: Sandbox) -> None:
-    tests = "def test_a(): pass\ndef test_ab(): assert False\n"
-    for source in (tests, tests + FORCES_PYTEST):
-        (result,) = process.run([Job(solution="", test=source, only="test_a")])
-        assert seen(result) == ("finished", ("test_a",), [("test_a", "passed")])
 
 
 def test_both_say_what_failed(process: Sandbox) -> None:
