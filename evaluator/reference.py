@@ -29,8 +29,11 @@ OPERATORS = 2
 SLOW_S = 0.4
 """Tests that take longer apart and much less together make so many calls that the link holds them up."""
 NOT_TELLING = "its tests can't tell an honest answer: they pass however an expectation is altered"
-PRONE = re.compile(r"\b(allclose|isclose|array_equal|all|any|zip|issubset|issuperset|assert_\w+)\(")
-"""Comparisons that an empty value passes, whatever is expected: such tests get canaries too."""
+PRONE = re.compile(
+    r"(?m)^@(?!pytest\b)|\b(allclose|isclose|array_equal|all|any|zip|issubset|issuperset|assert_\w+)\("
+)
+"""Comparisons that an empty value passes, whatever is expected, and decorators that may be the
+solution's: such tests get canaries too."""
 VERSION = 1
 """Of what is cached: raised when equal inputs would now give something else."""
 

@@ -255,11 +255,29 @@ class TestExpectations:
         if kind == "unknown" and tolerance != EXACT:
             kind = "number"
         text = f"({self._text(node)})"
-        edits = [self._edit(node, form.format(text)) for form in WRAPPERS[kind]]
+        edits = self._made_otherwise(node) if kind == "unknown" else []
+        edits += [self._edit(node, form.format(text)) for form in WRAPPERS[kind]]
         if kind == "number" and tolerance.absolute >= 0.5:
             far = f"{3 * tolerance.absolute:.12g}"
             edits = [self._edit(node, f"({text} {sign} {far})") for sign in "+-"]
         return edits
+
+    def _made_otherwise(self, node: ast.expr) -> list[Edit]:
+        """Edits of what an object of the solution's class is made of: ``Vector(4, 6)``.
+
+        An ``==`` that is true for all objects of its class only shows that way.
+        """
+        if not isinstance(node, ast.Call) or not called_name(node)[:1].isupper():
+            return []
+        arguments = [*node.args, *(keyword.value for keyword in node.keywords)]
+        leaves = [leaf for argument in arguments for leaf in leaves_of(argument)]
+        if not leaves:
+            return []
+        first, last = leaves[0], leaves[-1]
+        return [
+            self._edit(first, other_values(first, EXACT, False)[0]),
+            self._edit(last, other_values(last, EXACT, False)[1]),
+        ]
 
     def _number(self, node: ast.expr) -> float:
         """The value of a numeric literal, also through names; 0.0 when it isn't one."""

@@ -20,16 +20,17 @@ SHARED_MODULES = frozenset(
 """Their classes and functions cross by name, and each side uses its own."""
 
 PASSIVE = frozenset(
-    "__call__ __len__ __iter__ __next__ __getitem__ __setitem__ __delitem__ __enter__ __exit__ __bool__ "
+    "__call__ __len__ __iter__ __next__ __getitem__ __setitem__ __delitem__ __enter__ __bool__ "
     "__hash__ __str__ __repr__ __format__ __int__ __float__ __complex__ __index__ __abs__ __neg__ __pos__ "
     "__invert__ __round__ __trunc__ __floor__ __ceil__ __reversed__ __length_hint__ __bytes__ __fspath__ "
-    "__aiter__ __anext__ __aenter__ __aexit__ __await__ __missing__".split()
+    "__aiter__ __anext__ __aenter__ __await__ __missing__".split()
 )
 OPERATORS = frozenset(
     f"__{name}__"
     for op in "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and xor or".split()
     for name in (op, f"r{op}", f"i{op}")
-) | frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__".split())
+) | frozenset("__eq__ __ne__ __lt__ __le__ __gt__ __ge__ __contains__ __exit__ __aexit__".split())
+"""By these the candidate decides what a comparison says, or whether a failed assertion is heard of."""
 FORWARDED = PASSIVE | OPERATORS
 
 

@@ -23,6 +23,13 @@ def changes(test: str) -> list[str]:
     return [c.change.split(": ", 1)[1] for c in canaries(HEAD + test)]
 
 
+def test_what_an_expected_object_is_made_of_is_altered() -> None:
+    made = in_test("assert Vector(1, 2) + Vector(3, 4) == Vector(4, 6)")
+    assert "4 became 5" in made
+    assert "6 became 5" in made
+    assert not [c for c in made if c.startswith(("1 ", "2 ", "3 "))]
+
+
 def in_test(body: str) -> list[str]:
     return changes(f"def test_a():\n    {body}\n")
 
