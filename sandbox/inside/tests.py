@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox.inside import asserting, words
-from sandbox.inside.stub import Link, Solution
+from sandbox.inside.link import Link
+from sandbox.inside.solution import Solution
 
 PLAIN_PYTEST = {"raises", "approx"}
 STATELESS = {

@@ -6,7 +6,7 @@ verdict never rests on an exit code, and is never delayed until a pipe closes: a
 report, at the deadline, or when its process is gone.
 
 *Split*, the usual way: the tests run in a fork of this process and see a module ``solution`` whose functions
-run in a fork of the zygote, under another user, where no test ever was (`sandbox.inside.stub`).
+run in a fork of the zygote, under another user, where no test ever was (`sandbox.inside.link`).
 *Together*, for tests that need the solution in their own process: then what they report is in the
 candidate's hands, and only altered copies of the tests, which it must fail, tell whether it lied.
 """
