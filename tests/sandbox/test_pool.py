@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sandbox import docker, image
+from sandbox import docker, image, pool
 from sandbox.pool import Pool, open_sandbox
 from sandbox.process import ProcessWorker
 from sandbox.runner import Job, Limits, Sandbox, SandboxConfig, SandboxError
@@ -86,6 +86,58 @@ def test_a_job_that_no_worker_survives_is_a_sandbox_error() -> None:
         pytest.raises(SandboxError, match="two workers"),
     ):
         list(sandbox.run([numbered(0)]))
+
+
+def test_a_daemon_that_comes_back_costs_time_and_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "RETRY_S", 0.01)
+    killable, down = Killable(1), 3
+
+    def start() -> ProcessWorker:
+        nonlocal down
+        if killable.left == 0 and down:
+            down -= 1
+            raise SandboxError("no Docker daemon answers")
+        return killable()
+
+    with Pool("process", 1, start) as sandbox:
+        results = list(sandbox.run([numbered(i) for i in range(4)]))
+    assert [r.outputs[0].strip() for r in results] == ["0", "1", "2", "3"]
+    assert down == 0
+
+
+def test_a_daemon_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "RETRY_S", 0.01)
+    monkeypatch.setattr(pool, "RESTART_S", 0.1)
+    killable = Killable(1)
+
+    def start() -> ProcessWorker:
+        if killable.left == 0:
+            raise SandboxError("no Docker daemon answers")
+        return killable()
+
+    with (
+        Pool("process", 1, start) as sandbox,
+        pytest.raises(SandboxError, match="no Docker daemon"),
+    ):
+        list(sandbox.run([numbered(0)]))
+
+
+@pytest.mark.usefixtures("docker_daemon")
+def test_containers_killed_during_a_batch_cost_no_verdict() -> None:
+    ours = {"label": f"{docker.OWNER_LABEL}={docker.owner()}"}
+    with (
+        contextlib.closing(docker.connect()) as client,
+        open_sandbox(SandboxConfig(backend="docker", workers=2)) as sandbox,
+    ):
+        outputs = []
+        for n, result in enumerate(sandbox.run(numbered(i, 0.02) for i in range(120))):
+            outputs.append(result.outputs[0].strip())
+            if n in (20, 60):
+                for container in client.containers.list(filters=ours)[:1]:
+                    container.kill()
+    assert outputs == [str(i) for i in range(120)]
 
 
 def _processes() -> dict[tuple[int, str], int]:
