@@ -12,12 +12,20 @@ import dataclasses
 import functools
 import importlib
 import json
+import re
 import symtable
 
-from evaluator.canaries import Canary
+from evaluator.canaries import Canary, canaries
+from evaluator.canaries.sampling import sample
 from sandbox.runner import AlteredTest, Job, Limits
 from srs.types import ExecResult, Outcome, Task, TestReport, Verdict
 
+UNPROVED_CANARIES = 16
+ONE_PROCESS = re.compile(
+    r"\b(monkeypatch|mock|patch|caplog|capfd|inspect|importlib|reload|warns|recwarn|sys\.modules|pickle|signal)\b"
+    r"|\bassert [^\n]* is (?!None|True|False|not None)"
+)
+"""What tests use that only works where the solution is in their own process."""
 STAR_MODULES = frozenset(
     ["bisect", "cmath", "collections", "datetime", "decimal", "fractions", "functools", "heapq", "itertools",
      "math", "operator", "random", "re", "statistics", "string", "typing"]
@@ -49,13 +57,18 @@ class Expectation:
 def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits) -> Job:
     """The sandbox job that runs ``code`` against the task's tests.
 
-    Without an expectation the tests run split, and no operator of the solution's own objects decides.
+    Without an expectation nothing tells how the tests are to be run: split, and together if they don't
+    pass that way and use what needs one process, with canaries that no reference has proved.
     """
     if task.kind == "stdio":
         return Job(solution=code, stdin=tuple(json.loads(task.test)["stdin"]), limits=limits)
     test = with_imports(task.test)
     if expected is None:
-        return Job(solution=code, test=test, objects=1, limits=limits)
+        either = bool(ONE_PROCESS.search(test))
+        altered = tuple(
+            AlteredTest(source=c.source, test=c.test) for c in unproved_canaries(task.test)
+        )
+        return Job(solution=code, test=test, limits=limits, either=either, canaries=altered)
     return Job(
         solution=code,
         test=test,
@@ -65,6 +78,12 @@ def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits)
         bound=expected.bound,
         canaries=tuple(AlteredTest(source=c.source, test=c.test) for c in expected.canaries),
     )
+
+
+@functools.lru_cache(maxsize=256)
+def unproved_canaries(test: str) -> tuple[Canary, ...]:
+    """Those that a candidate is tried with where no reference has tried them."""
+    return sample(canaries(with_imports(test)), UNPROVED_CANARIES)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -191,7 +210,7 @@ def judge(
         n_collected=n_collected,
         wall_s=result.wall_s,
         detail=detail,
-        path="stdio" if task.kind == "stdio" else expected.path if expected else "split",
+        path=_path(task, expected, result),
     )
 
 
@@ -236,6 +255,15 @@ def _difference(got: str, want: str) -> str:
     return ""
 
 
+def _path(task: Task, expected: Expectation | None, result: ExecResult) -> str:
+    if task.kind == "stdio":
+        return "stdio"
+    if expected:
+        return expected.path
+    way = "together" if result.together else "split"
+    return f"{way}+canaries" if unproved_canaries(task.test) else way
+
+
 def _allowed(report: TestReport, skippable: set[str]) -> bool:
     return report.outcome == "skipped" and report.id in skippable
 
@@ -271,8 +299,9 @@ def _outcome(
     if n_passed < len(reported):
         skipped = next(r for r in result.reports if r.outcome == "skipped" and r.id in want)
         return "failed", f"{skipped.id} was skipped: {skipped.message}"
-    if result.passed_canary is not None and expected:
-        canary = expected.canaries[result.passed_canary]
+    if result.passed_canary is not None:
+        tried = expected.canaries if expected else unproved_canaries(task.test)
+        canary = tried[result.passed_canary]
         return (
             "tampered",
             f"it also passes {canary.test} altered so that it can't ({canary.change})",

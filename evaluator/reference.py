@@ -11,20 +11,20 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import random
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evaluator.canaries import Canary, canaries
+from evaluator.canaries.sampling import sample
 from evaluator.judge import Expectation, expectation, job_for, with_imports
 from sandbox.runner import Job, Limits, Sandbox
 from srs.types import ExecResult, Task, UserError
 
 __all__ = ["Dropped", "Expectation", "verify"]
 COMMIT_EVERY = 64
-CANARIES_TRIED, CANARIES_KEPT, CANARIES_PER_TEST = 48, 16, 4
+CANARIES_TRIED, CANARIES_KEPT = 48, 16
 OPERATORS = 2
 SLOW_S = 0.4
 """Tests that take longer apart and much less together make so many calls that the link holds them up."""
@@ -164,7 +164,9 @@ def _canaries(
     limits: Limits,
 ) -> Iterator[tuple[str, tuple[Canary, ...]]]:
     """For each task, altered tests that its reference fails, spread over its tests."""
-    tried = {key: _spread(canaries(with_imports(tasks[key].test)), key) for key in expectations}
+    tried = {
+        key: sample(canaries(with_imports(tasks[key].test)), CANARIES_TRIED) for key in expectations
+    }
 
     def jobs() -> Iterator[Job]:
         for key, altered in tried.items():
@@ -184,25 +186,6 @@ def _canaries(
             )
         ]
         yield key, tuple(failing[:CANARIES_KEPT])
-
-
-def _spread(altered: Sequence[Canary], seed: str) -> list[Canary]:
-    """At most CANARIES_TRIED of them, the tests taking turns."""
-    by_test: dict[str, list[Canary]] = {}
-    for canary in altered:
-        by_test.setdefault(canary.test, []).append(canary)
-    stream = random.Random(seed)
-    for group in by_test.values():
-        stream.shuffle(group)
-        group.sort(key=_is_turned)
-    turns = itertools.zip_longest(*(group[:CANARIES_PER_TEST] for group in by_test.values()))
-    return [canary for turn in turns for canary in turn if canary][:CANARIES_TRIED]
-
-
-def _is_turned(canary: Canary) -> bool:
-    """Whether the comparison was turned round: an object that is equal to all fails that as well."""
-    made = canary.change.partition(" became ")[2]
-    return "not (" in made or "not in (" in made
 
 
 def _key(task: Task, limits: Limits, identity: str) -> str:

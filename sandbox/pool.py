@@ -146,6 +146,7 @@ def _frame(job: Job) -> dict[str, Any]:
         "output_kib": job.limits.output_kib,
         "processes": job.limits.processes,
         "together": job.together,
+        "either": job.either,
         "allowed": job.objects,
         "bound": {name: where for name, *where in job.bound},
         "canaries": [[canary.source, canary.test] for canary in job.canaries],

@@ -42,6 +42,7 @@ class Job:
     With ``test``, a test file that imports ``solution``; or with ``stdin``, a script that runs once per
     entry and whose stdout is returned.
 
+    ``either``: run together, too, if the tests don't pass apart and there are canaries.
     ``together``: tests and solution in one process; otherwise the tests have their own, where no code
     of the solution's ever runs. ``objects``: how far they may rely on objects of the solution's own
     classes there: 0 not at all, 1 on methods and attributes, 2 on operators such as ``==`` too.
@@ -55,6 +56,7 @@ class Job:
     stdin: tuple[str, ...] = ()
     limits: Limits = Limits()
     together: bool = False
+    either: bool = False
     objects: int = 2
     bound: tuple[tuple[str, str, str], ...] = ()
     canaries: tuple[AlteredTest, ...] = ()
@@ -64,7 +66,8 @@ class Job:
         """How often its programs run at most."""
         if self.test is None or not self.canaries:
             return 1
-        return 1 + ORIGINAL_RUNS + max(ALTERED_RUNS, len(self.canaries))
+        runs = 1 + ORIGINAL_RUNS + max(ALTERED_RUNS, len(self.canaries))
+        return 2 * runs if self.either else runs
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

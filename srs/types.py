@@ -101,7 +101,8 @@ class ExecResult:
 
     ``used``: how far the tests relied on the solution's own objects (see `sandbox.runner.Job`);
     ``shared``: names they took from the solution that are standard ones: (name, module, qualified name);
-    ``passed_canary``: which of the job's altered tests it passed as well, if any.
+    ``passed_canary``: which of the job's altered tests it passed as well, if any; ``together``: tests and
+    solution ran in one process.
     """
 
     status: ExecStatus
@@ -113,6 +114,7 @@ class ExecResult:
     used: int = 0
     shared: tuple[tuple[str, str, str], ...] = ()
     passed_canary: int | None = None
+    together: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,11 +113,22 @@ class Worker:
             frames.send(self.stdout, answer)
 
     def run_tests(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run one test job and, when it passed, its canaries: all must fail, and the tests pass again.
+        """Run one test job. The answer has ExecResult's fields, as JSON."""
+        answer = self._with_canaries(job)
+        if (
+            job["either"]
+            and job["canaries"]
+            and not _passed(answer)
+            and answer["status"] in ("finished", "error", "died")
+        ):
+            return self._with_canaries({**job, "together": True})
+        return answer
+
+    def _with_canaries(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Run the tests and, when it passed, its canaries: all must fail, and the tests pass again.
 
         Each is run in fresh forks and in random order, so that a program that passes by chance, or
-        tries to tell the copies from the tests, is not likely to be right about all of them. The answer
-        has ExecResult's fields, as JSON.
+        tries to tell the copies from the tests, is not likely to be right about all of them.
         """
         answer = self._tests_once(job)
         if not job["canaries"] or not _passed(answer):
@@ -174,6 +185,7 @@ class Worker:
         if answer.pop("memory") and answer["status"] in ("finished", "died"):
             answer["status"] = "memory"
         answer["wall_s"] = time.monotonic() - start
+        answer["together"] = job["together"]
         return answer
 
     def _give_to_runner(self, job: dict[str, Any], fds: list[int]) -> int:

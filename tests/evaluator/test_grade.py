@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import subprocess
@@ -56,6 +57,36 @@ def test_grading_keeps_up_with_generation(process_sandbox: Sandbox) -> None:
     verdicts = grade_batch([task()], endless(), process_sandbox, limits=Limits(timeout_s=10))
     assert all(v.passed for v in itertools.islice(verdicts, 5))
     assert taken < 50
+
+
+LYING = "class Any:\n    def __eq__(self, other):\n        return True\ndef double(x):\n    return Any()\n"
+PATCHED = """
+def test_asked(monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda: "21")
+    assert double_of_input() == 42
+"""
+ASKING = "def double_of_input():\n    return 2 * int(input())\n"
+FORGING = "import _pytest.python as p\np.Function.runtest = lambda self: None\ndef double_of_input():\n    return 0\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "code", "outcome", "path"),
+    [
+        (TEST, GOOD, "passed", "split+canaries"),
+        (TEST, BAD, "failed", "split+canaries"),
+        (TEST, LYING, "tampered", "split+canaries"),
+        (PATCHED, ASKING, "passed", "together+canaries"),
+        (PATCHED, FORGING, "tampered", "together+canaries"),
+        (PATCHED, ASKING.replace("2", "3"), "failed", "together+canaries"),
+    ],
+)
+def test_without_a_reference(
+    process_sandbox: Sandbox, test: str, code: str, outcome: str, path: str
+) -> None:
+    (verdict,) = grade_batch(
+        [dataclasses.replace(task(), test=test, reference=None)], [candidate(code)], process_sandbox
+    )
+    assert (verdict.outcome, verdict.path) == (outcome, path), verdict.detail
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
