@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ class Solution(types.ModuleType):
     def __init__(self, link: Link) -> None:
         super().__init__("solution")
         self.__dict__["_srs_link"] = link
+        self.__dict__["_srs_replaced"] = {}
 
     def __getattr__(self, name: str) -> Any:
         link: Link = self.__dict__["_srs_link"]
@@ -48,11 +50,18 @@ class Solution(types.ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("__"):
             super().__setattr__(name, value)
-        else:
-            self.__dict__["_srs_link"].do("assign", name, value)
+            return
+        with contextlib.suppress(AttributeError):  # a name that is new
+            self.__dict__["_srs_replaced"].setdefault(name, getattr(self, name))
+        self.__dict__["_srs_link"].do("assign", name, value)
 
     def __delattr__(self, name: str) -> None:
-        self.__dict__["_srs_link"].do("remove", name)
+        """What was replaced comes back: names that a module computes are restored by deleting theirs."""
+        replaced, link = self.__dict__["_srs_replaced"], self.__dict__["_srs_link"]
+        if name in replaced:
+            link.do("assign", name, replaced.pop(name))
+        else:
+            link.do("remove", name)
 
 
 class Unusable:
