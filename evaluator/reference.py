@@ -109,7 +109,8 @@ def _examine(
     doubtful: dict[str, Expectation] = {}
 
     def alone(task: Task) -> Job:
-        return dataclasses.replace(job_for(task, task.reference or "", None, limits), objects=2)
+        job = job_for(task, task.reference or "", None, limits)
+        return dataclasses.replace(job, objects=OPERATORS, either=False, canaries=())
 
     for key, result in _run(tasks, alone, sandbox):
         value = expectation(tasks[key], result)

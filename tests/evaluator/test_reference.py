@@ -61,6 +61,53 @@ def test_equal_content_runs_once_and_is_kept(process_sandbox: Sandbox, tmp_path:
     assert sandbox.n == 6
 
 
+@pytest.mark.parametrize(
+    ("test", "reference", "path", "objects"),
+    [
+        ("def test_a():\n    assert f() == 1\n", "def f():\n    return 1\n", "split", 0),
+        ("def test_a():\n    assert F().x == 1\n", "class F:\n    x = 1\n", "split", 1),
+        (
+            "def test_a():\n    assert F(2) + F(3) == F(5)\n",
+            "import dataclasses\n@dataclasses.dataclass\nclass F:\n    x: int\n"
+            "    def __add__(self, other):\n        return F(self.x + other.x)\n",
+            "split+canaries",
+            2,
+        ),
+        (
+            "def test_a(monkeypatch):\n    monkeypatch.setattr('builtins.input', lambda: '1')\n    assert f() == 1\n",
+            "def f():\n    return int(input())\n",
+            "together+canaries",
+            2,
+        ),
+        (
+            "def test_a():\n    assert all(x == 1 for x in f())\n",
+            "def f():\n    return [1, 1]\n",
+            "split+canaries",
+            0,
+        ),
+    ],
+)
+def test_the_reference_decides_how_its_task_is_judged(
+    process_sandbox: Sandbox, test: str, reference: str, path: str, objects: int
+) -> None:
+    task = dataclasses.replace(TASK, test=test, reference=reference)
+    found, dropped = verify([task], process_sandbox, None, limits=LIMITS)
+    assert not dropped
+    assert (found[task.id].path, found[task.id].objects) == (path, objects)
+
+
+def test_a_task_that_cannot_tell_an_answer_is_dropped(process_sandbox: Sandbox) -> None:
+    """It needs one process, and nothing in it says what is expected."""
+    task = dataclasses.replace(
+        TASK,
+        test="def test_a():\n    class G(F):\n        pass\n    G()\n",
+        reference="class F:\n    pass\n",
+    )
+    found, dropped = verify([task], process_sandbox, None, limits=LIMITS)
+    assert not found
+    assert "can't tell an honest answer" in dropped[0].reason
+
+
 def test_a_stopped_verification_keeps_what_it_has(process_sandbox: Sandbox, tmp_path: Path) -> None:
     tasks = [
         dataclasses.replace(TASK, id=f"T_{i}_I", reference=f"def f():\n    return {i}\n")
