@@ -26,6 +26,7 @@ ONE_PROCESS = re.compile(
     r"|\bassert [^\n]* is (?!None|True|False|not None)"
 )
 """What tests use that only works where the solution is in their own process."""
+CONCURRENT = re.compile(r"\b(threading|concurrent|multiprocessing)\b")
 STAR_MODULES = frozenset(
     ["bisect", "cmath", "collections", "datetime", "decimal", "fractions", "functools", "heapq", "itertools",
      "math", "operator", "random", "re", "statistics", "string", "typing"]
@@ -54,6 +55,11 @@ class Expectation:
         return ("together" if self.together else "split") + ("+canaries" if self.canaries else "")
 
 
+def is_concurrent(task: Task) -> bool:
+    """Whether its tests call the solution from several threads: the link takes one call at a time."""
+    return task.kind == "pytest" and CONCURRENT.search(task.test) is not None
+
+
 def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits) -> Job:
     """The sandbox job that runs ``code`` against the task's tests.
 
@@ -64,11 +70,17 @@ def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits)
         return Job(solution=code, stdin=tuple(json.loads(task.test)["stdin"]), limits=limits)
     test = with_imports(task.test)
     if expected is None:
-        either = bool(ONE_PROCESS.search(test))
         altered = tuple(
             AlteredTest(source=c.source, test=c.test) for c in unproved_canaries(task.test)
         )
-        return Job(solution=code, test=test, limits=limits, either=either, canaries=altered)
+        return Job(
+            solution=code,
+            test=test,
+            limits=limits,
+            together=bool(altered) and is_concurrent(task),
+            either=ONE_PROCESS.search(test) is not None,
+            canaries=altered,
+        )
     return Job(
         solution=code,
         test=test,

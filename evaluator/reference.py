@@ -18,7 +18,7 @@ from pathlib import Path
 
 from evaluator.canaries import Canary, canaries
 from evaluator.canaries.sampling import sample
-from evaluator.judge import Expectation, expectation, job_for, with_imports
+from evaluator.judge import Expectation, expectation, is_concurrent, job_for, with_imports
 from sandbox.runner import Job, Limits, Sandbox
 from srs.types import ExecResult, Task, UserError
 
@@ -110,9 +110,13 @@ def _examine(
 
     def alone(task: Task) -> Job:
         job = job_for(task, task.reference or "", None, limits)
-        return dataclasses.replace(job, objects=OPERATORS, either=False, canaries=())
+        return dataclasses.replace(
+            job, objects=OPERATORS, together=False, either=False, canaries=()
+        )
 
-    for key, result in _run(tasks, alone, sandbox):
+    together.update(dict.fromkeys(key for key, task in tasks.items() if is_concurrent(task)))
+    apart = {key: task for key, task in tasks.items() if key not in together}
+    for key, result in _run(apart, alone, sandbox):
         value = expectation(tasks[key], result)
         if tasks[key].kind != "pytest":
             yield key, value, result.status != "timeout"

@@ -104,8 +104,10 @@ class RemoteClass(type):
         super().__init__(*definition)
 
     def __call__(cls, /, *args: Any, **kwargs: Any) -> Any:
-        cls._srs_link.use(crossing.OBJECT_LEVEL, f"an instance of {cls.__name__}")
-        return cls._srs_link.do("call", cls, *args, **kwargs)
+        made = cls._srs_link.do("call", cls, *args, **kwargs)
+        if isinstance(made, Remote):
+            cls._srs_link.use(crossing.OBJECT_LEVEL, f"an instance of {cls.__name__}")
+        return made
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -209,7 +211,8 @@ def add_special(kind: Any, names: list[str], data: str) -> None:
 
 
 def _special(name: str) -> Any:
-    level = crossing.OPERATOR_LEVEL if name in crossing.OPERATORS else crossing.OBJECT_LEVEL
+    """Those that don't see another value, such as ``__len__``, only give data, as a function would."""
+    level = crossing.OPERATOR_LEVEL if name in crossing.OPERATORS else 0
 
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if level > self._srs_link.allowed and name in ("__eq__", "__ne__"):
