@@ -164,7 +164,7 @@ def test_a_program_that_only_plain_pytest_believes(
         "time-outs": 0,
         "disagreements": 1,
     }
-    assert "Hand_liar_I reference: plain pytest passed, ours failed [split]" in printed
+    assert "Hand_liar_I reference: plain pytest passed, ours failed [split+canaries]" in printed
     saved = out / "rows" / "Hand_liar_I-reference"
     assert (saved / "solution.py").read_text() == liar
     assert "from solution import double" in (saved / "test_solution.py").read_text()
