@@ -60,31 +60,34 @@ def is_concurrent(task: Task) -> bool:
     return task.kind == "pytest" and CONCURRENT.search(task.test) is not None
 
 
+def bare_job(task: Task, code: str, limits: Limits) -> Job:
+    """``code`` against the task's tests, apart, whatever objects they use and without canaries."""
+    if task.kind == "stdio":
+        return Job(solution=code, stdin=tuple(json.loads(task.test)["stdin"]), limits=limits)
+    return Job(solution=code, test=with_imports(task.test), limits=limits)
+
+
 def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits) -> Job:
     """The sandbox job that runs ``code`` against the task's tests.
 
     Without an expectation nothing tells how the tests are to be run: split, and together if they don't
     pass that way and use what needs one process, with canaries that no reference has proved.
     """
+    job = bare_job(task, code, limits)
     if task.kind == "stdio":
-        return Job(solution=code, stdin=tuple(json.loads(task.test)["stdin"]), limits=limits)
-    test = with_imports(task.test)
+        return job
     if expected is None:
         altered = tuple(
             AlteredTest(source=c.source, test=c.test) for c in unproved_canaries(task.test)
         )
-        return Job(
-            solution=code,
-            test=test,
-            limits=limits,
+        return dataclasses.replace(
+            job,
             together=bool(altered) and is_concurrent(task),
-            either=ONE_PROCESS.search(test) is not None,
+            either=ONE_PROCESS.search(task.test) is not None,
             canaries=altered,
         )
-    return Job(
-        solution=code,
-        test=test,
-        limits=limits,
+    return dataclasses.replace(
+        job,
         together=expected.together,
         objects=expected.objects,
         bound=expected.bound,

@@ -18,7 +18,14 @@ from pathlib import Path
 
 from evaluator.canaries import Canary, canaries
 from evaluator.canaries.sampling import sample
-from evaluator.judge import Expectation, expectation, is_concurrent, job_for, with_imports
+from evaluator.judge import (
+    Expectation,
+    bare_job,
+    expectation,
+    is_concurrent,
+    job_for,
+    with_imports,
+)
 from sandbox.runner import Job, Limits, Sandbox
 from srs.types import ExecResult, Task, UserError
 
@@ -109,10 +116,7 @@ def _examine(
     doubtful: dict[str, Expectation] = {}
 
     def alone(task: Task) -> Job:
-        job = job_for(task, task.reference or "", None, limits)
-        return dataclasses.replace(
-            job, objects=OPERATORS, together=False, either=False, canaries=()
-        )
+        return bare_job(task, task.reference or "", limits)
 
     together.update(dict.fromkeys(key for key, task in tasks.items() if is_concurrent(task)))
     apart = {key: task for key, task in tasks.items() if key not in together}

@@ -211,8 +211,7 @@ def add_special(kind: Any, names: list[str], data: str) -> None:
 
 
 def _special(name: str) -> Any:
-    """Those that don't see another value, such as ``__len__``, only give data, as a function would."""
-    level = crossing.OPERATOR_LEVEL if name in crossing.OPERATORS else 0
+    level = crossing.OPERATOR_LEVEL if name in crossing.OPERATORS else crossing.OBJECT_LEVEL
 
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if level > self._srs_link.allowed and name in ("__eq__", "__ne__"):

@@ -37,6 +37,7 @@ class Runner:
             try:
                 null = os.open(os.devnull, os.O_RDWR)
                 fds = {0: null, 1: null, 2: null, 3: null, 4: null, CONTROL_FD: theirs.fileno()}
+                fork.prepare()
                 fork.become(identity, limits, parent, fds)
                 _serve(os.path.join(identity.home, "test_solution.py"))
             finally:  # whatever happens in this interpreter, no fork goes on as a worker

@@ -215,6 +215,7 @@ class Worker:
             try:
                 null = os.open(os.devnull, os.O_RDONLY)
                 named = {0: null, 1: fds[0], 2: fds[0], 3: fds[1], 4: fds[2]}
+                fork.prepare()
                 fork.become(self.tests_identity, job, parent, named)
                 path = os.path.join(self.tests_home, "test_solution.py")
                 tests.run_apart(job, lambda record: plain_run.run(file, path, record))
