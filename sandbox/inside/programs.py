@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from sandbox.inside import files, fork, script, tests
+from sandbox.inside import files, fork, runner, script, tests
 from sandbox.inside.candidate import Candidate
 
 PRELOADED = [
@@ -34,7 +34,7 @@ class Candidates:
         for name in [n for n in sys.modules if n.partition(".")[0] == "sandbox"]:
             del sys.modules[name]  # not for solutions to find
 
-    def prepare(self, fds: list[int]) -> None:
+    def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
         pass
 
     def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -63,8 +63,10 @@ class ApartSessions:
         self.ready = f"pytest {pytest.__version__}"
         self.files: dict[str, tests.TestFile] = {}
 
-    def prepare(self, fds: list[int]) -> None:
-        """The last descriptor holds the job."""
+    def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
+        """The last descriptor holds the job, unless the fork is to be a runner."""
+        if request["kind"] == "runner":
+            return
         self.job = _read(fds.pop())
         source = self.job["test"]
         if source not in self.files:
@@ -75,13 +77,29 @@ class ApartSessions:
         files.write(self.warm.path, source)
 
     def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
-        """[output, records, socket to the candidate]"""
+        """[output, records, socket to the candidate]; of a runner, [socket to the worker]"""
+        if request["kind"] == "runner":
+            runner.become(self.identity, request, request["parent"], fds[0])
+            runner.serve(PytestFiles(self.warm))
         _become(self.identity, request, fds)
         from sandbox.inside.pytest_run import run
 
         file = self.files[self.job["test"]]
         tests.run_apart(self.job, lambda record: run(self.warm, file, record))
         os._exit(0)
+
+
+class PytestFiles:
+    """What a runner does with files that need pytest: one session, a module of its own for each run."""
+
+    def __init__(self, warm: Any) -> None:
+        self.warm = warm
+
+    def compile(self, file: tests.TestFile) -> None:
+        file.compile_for_pytest(self.warm.path)
+
+    def run(self, file: tests.TestFile, record: tests.Record) -> None:
+        self.warm.run_module(file, record)
 
 
 class TogetherSessions:
@@ -98,7 +116,7 @@ class TogetherSessions:
         self.preload = preload
         self.warm: Any = None
 
-    def prepare(self, fds: list[int]) -> None:  # noqa: ARG002 -- they are for the fork
+    def prepare(self, request: dict[str, Any], fds: list[int]) -> None:  # noqa: ARG002 -- they are for the fork
         if self.warm is None:
             self.warm = _warm(self.identity.home, self.preload)
             gc.freeze()

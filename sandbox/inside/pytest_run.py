@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,27 @@ class Warm:
         self.session.testscollected = len(items)
         reporter.send({"collected": [_test_id(item.nodeid) for item in items]})
         hook.pytest_runtestloop(session=self.session)
+
+    def run_module(self, file: TestFile, record: Record) -> None:
+        """Collect and run a file that leaves no trace (`shape.keeps_pytest_clean`): another may follow."""
+        import pytest
+        from _pytest import python
+
+        def load(*_: Any, **__: Any) -> types.ModuleType:
+            module = sys.modules["test_solution"] = types.ModuleType("test_solution")
+            module.__file__ = self.path
+            code = file.code or compile(file.source, self.path, "exec", dont_inherit=True)
+            exec(code, module.__dict__)
+            return module
+
+        python.import_path = load  # type: ignore[attr-defined] # what collecting the module calls; its errors are worded as ever
+        self.session.items = []
+        self.session.testsfailed = 0
+        self.session.shouldstop = self.session.shouldfail = False
+        self.module = pytest.Module.from_parent(self.session, path=Path(self.path))
+        reporter = Reporter(record, file)
+        self.run(reporter)
+        self.config.pluginmanager.unregister(reporter)
 
 
 def run(warm: Warm, file: TestFile, record: Record) -> None:

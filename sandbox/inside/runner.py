@@ -1,7 +1,7 @@
-"""A process that runs plain test files one after another, for as long as nothing goes wrong in it.
+"""A process that runs test files one after another, for as long as nothing goes wrong in it.
 
 It never holds code of a solution's, and only runs files that leave nothing behind in an interpreter
-(`tests.is_pure`): so the next candidate need not wait for another fork of the tests' side. Whatever goes
+(`shape.is_pure`): so the next candidate need not wait for another fork of the tests' side. Whatever goes
 wrong, it is killed, and the next file starts a new one.
 """
 
@@ -14,35 +14,57 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, Protocol
 
 from sandbox.inside import fork, frames, plain_run, tests
+from sandbox.inside.zygote import Zygote
 
 CONTROL_FD = 5
 JOBS_MAX = 500
 """After so many, a new process: whatever grows in it starts afresh."""
+KEPT = "runner"
+
+
+class Files(Protocol):
+    """How a runner compiles and runs its files."""
+
+    def compile(self, file: tests.TestFile) -> None: ...
+    def run(self, file: tests.TestFile, record: tests.Record) -> None: ...
+
+
+class PlainFiles:
+    """Files that need no pytest."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def compile(self, file: tests.TestFile) -> None:
+        file.compile_plain(self.path)
+
+    def run(self, file: tests.TestFile, record: tests.Record) -> None:
+        plain_run.run(file, self.path, record)
 
 
 class Runner:
-    """The worker's end. ``limits``: those that the process lives under."""
+    """The worker's end. ``limits``: those that the process lives under.
 
-    def __init__(self, identity: fork.Identity, limits: dict[str, Any]) -> None:
+    ``start`` makes the process, whose end of the socket it is given, and returns its id; ``kill`` ends it
+    and returns its wait status.
+    """
+
+    def __init__(
+        self,
+        limits: dict[str, Any],
+        start: Callable[[socket.socket], int],
+        kill: Callable[[int], int],
+    ) -> None:
         self.limits = limits
         self.n_jobs = 0
         self._socket, theirs = socket.socketpair()
-        parent = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                null = os.open(os.devnull, os.O_RDWR)
-                fds = {0: null, 1: null, 2: null, 3: null, 4: null, CONTROL_FD: theirs.fileno()}
-                fork.prepare()
-                fork.become(identity, limits, parent, fds)
-                _serve(os.path.join(identity.home, "test_solution.py"))
-            finally:  # whatever happens in this interpreter, no fork goes on as a worker
-                os._exit(70)
+        self.pid = start(theirs)
         theirs.close()
+        self._kill = kill
 
     def start(self, job: dict[str, Any], fds: Sequence[int]) -> None:
         """``fds``: output, records, and the socket to the candidate."""
@@ -52,11 +74,51 @@ class Runner:
         wanted = ("test", "solution", "allowed", "bound")
         frames.send(self._socket.fileno(), {name: job[name] for name in wanted})
 
-    def close(self) -> None:
+    def kill(self) -> int:
+        status = self._kill(self.pid)
         self._socket.close()
+        return status
 
 
-def _serve(path: str) -> NoReturn:
+def plain(identity: fork.Identity, limits: dict[str, Any]) -> Runner:
+    """A fork of this process for files that need no pytest."""
+
+    def start(theirs: socket.socket) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                fork.prepare()
+                become(identity, limits, parent, theirs.fileno())
+                serve(PlainFiles(os.path.join(identity.home, "test_solution.py")))
+            finally:  # whatever happens in this interpreter, no fork goes on as a worker
+                os._exit(70)
+        return pid
+
+    def kill(pid: int) -> int:
+        os.kill(pid, signal.SIGKILL)
+        return os.waitpid(pid, 0)[1]
+
+    return Runner(limits, start, kill)
+
+
+def pytest(sessions: Zygote, limits: dict[str, Any]) -> Runner:
+    """A fork of the zygote that holds a pytest session."""
+
+    def start(theirs: socket.socket) -> int:
+        return sessions.start({"kind": "runner", **limits}, [theirs.fileno()], name=KEPT)
+
+    return Runner(limits, start, lambda _: sessions.end(name=KEPT))
+
+
+def become(identity: fork.Identity, limits: dict[str, Any], parent: int, control: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    named = {0: null, 1: null, 2: null, 3: null, 4: null, CONTROL_FD: control}
+    fork.become(identity, limits, parent, named)
+
+
+def serve(kind: Files) -> NoReturn:
+    """Run what the worker sends, until it closes its end."""
     files: dict[str, tests.TestFile] = {}
     control = socket.socket(fileno=CONTROL_FD)
     null = os.open(os.devnull, os.O_RDWR)
@@ -76,19 +138,11 @@ def _serve(path: str) -> NoReturn:
             if len(files) >= tests.FILES_KEPT:
                 files.pop(next(iter(files)))
             files[source] = tests.TestFile(source)
-            files[source].compile_plain(path)
+            kind.compile(files[source])
         file = files[source]
         random.seed(0)
-        tests.run_apart(job, lambda record, file=file: plain_run.run(file, path, record))  # type: ignore[misc]
+        tests.run_apart(job, lambda record, file=file: kind.run(file, record))  # type: ignore[misc]
         for number in (1, 2, 3, 4):
             os.dup2(null, number)
         for name in ("solution", "test_solution"):
             sys.modules.pop(name, None)
-
-
-def kill(runner: Runner) -> int:
-    """End it; returns its wait status."""
-    os.kill(runner.pid, signal.SIGKILL)
-    _, status = os.waitpid(runner.pid, 0)
-    runner.close()
-    return status

@@ -88,7 +88,7 @@ class Worker:
         self.apart = Zygote(make_apart, self.candidate_uid, close)
         self.together = Zygote(make_together, self.candidate_uid, close)
         self.kept = {self.candidates.pid, self.apart.pid, self.together.pid}
-        self.runner: runner.Runner | None = None
+        self.runners: dict[str, runner.Runner] = {}
         self.files: dict[str, tests.TestFile] = {}
         self.oom_kills = _oom_kills()
         os.environ.update(HOME=self.tests_home, TMPDIR=self.tests_home)
@@ -161,10 +161,12 @@ class Worker:
             fds.append(ours.detach())
         file = self._test_file(job["test"])
         own: int | None = None
-        if job["together"] or file.code is None:
+        kind: str | None = None
+        if job["together"] or (file.plain or not file.pure) and file.code is None:
             pid = self._start_session(job, fds)
         elif file.pure:
-            pid = self._give_to_runner(job, fds)
+            kind = "plain" if file.plain else "pytest"
+            pid = self._give_to_runner(kind, job, fds)
         else:
             pid = own = self._fork_plain(file, job, fds)
         for fd in fds:
@@ -175,7 +177,8 @@ class Worker:
         finally:
             watch.close()
         answer = _answer(watch.parsed(), ended, together=job["together"])
-        statuses = self._end(own, keep_runner=answer["status"] in ("finished", "error"))
+        went_well = answer["status"] in ("finished", "error")
+        statuses = self._end(own, runner=None if went_well else kind)
         if answer["status"] == "died":
             if self._killed_for_memory(statuses):
                 answer["status"] = "memory"
@@ -188,24 +191,25 @@ class Worker:
         answer["together"] = job["together"]
         return answer
 
-    def _give_to_runner(self, job: dict[str, Any], fds: list[int]) -> int:
+    def _give_to_runner(self, kind: str, job: dict[str, Any], fds: list[int]) -> int:
         limits = _limits(job)
-        if self.runner is not None and (
-            self.runner.limits != limits or self.runner.n_jobs >= runner.JOBS_MAX
-        ):
-            self._end_runner()
-        if self.runner is None:
-            self.runner = runner.Runner(self.tests_identity, limits)
-            self.kept.add(self.runner.pid)
-        self.runner.start(job, fds)
-        return self.runner.pid
+        kept = self.runners.get(kind)
+        if kept is not None and (kept.limits != limits or kept.n_jobs >= runner.JOBS_MAX):
+            self._end_runner(kind)
+        if kind not in self.runners:
+            self.runners[kind] = (
+                runner.plain(self.tests_identity, limits)
+                if kind == "plain"
+                else runner.pytest(self.apart, limits)
+            )
+            self.kept.add(self.runners[kind].pid)
+        self.runners[kind].start(job, fds)
+        return self.runners[kind].pid
 
-    def _end_runner(self) -> list[int]:
-        if self.runner is None:
-            return []
-        ended, self.runner = self.runner, None
+    def _end_runner(self, kind: str) -> int:
+        ended = self.runners.pop(kind)
         self.kept.discard(ended.pid)
-        return [runner.kill(ended)]
+        return ended.kill()
 
     def _fork_plain(self, file: tests.TestFile, job: dict[str, Any], fds: list[int]) -> int:
         """The tests, in a fork of this process, which has no pytest to copy."""
@@ -230,7 +234,7 @@ class Worker:
         source = _memory_file(json.dumps({name: job[name] for name in wanted}))
         try:
             sessions = self.together if job["together"] else self.apart
-            return sessions.start(_limits(job), [*fds, source])
+            return sessions.start({"kind": "session", **_limits(job)}, [*fds, source])
         finally:
             os.close(source)
 
@@ -293,16 +297,16 @@ class Worker:
                 file.compile_plain(os.path.join(self.tests_home, "test_solution.py"))
         return self.files[source]
 
-    def _end(self, pid: int | None, *, keep_runner: bool = True) -> list[int]:
-        """End every process of the run and empty the scratch directories.
+    def _end(self, pid: int | None, *, runner: str | None = None) -> list[int]:
+        """End every process of the run, and that runner, and empty the scratch directories.
 
         Returns wait statuses, the candidate's first.
         """
         statuses = [self.candidates.end(), self.apart.end(), self.together.end()]
         if pid is not None:
             statuses.append(end(pid))
-        if not keep_runner:
-            statuses += self._end_runner()
+        if runner is not None:
+            statuses.append(self._end_runner(runner))
         if pid is not None:  # else only the zygotes can have orphans
             reap.end_children(self.kept, self.candidate_uid)
         self.clean()

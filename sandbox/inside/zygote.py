@@ -1,4 +1,4 @@
-"""Zygotes: processes that hold what a kind of fork needs, and give birth to one fork at a time."""
+"""Zygotes: processes that hold what a kind of fork needs, and give birth to one fork per name at a time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any, NoReturn, Protocol
 from sandbox.inside import fork, reap
 
 ENDED = 0
+RUN = "run"
+"""The fork that a run has for itself."""
 
 
 class Program(Protocol):
@@ -22,7 +24,7 @@ class Program(Protocol):
     ready: str
     """What the worker is told when it is made."""
 
-    def prepare(self, fds: list[int]) -> None:
+    def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
         """In the zygote, before each fork. What it takes from ``fds`` the fork doesn't get."""
 
     def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
@@ -37,7 +39,7 @@ class Zygote:
 
     def __init__(self, make: Callable[[], Program], uid: int | None, close: Sequence[int]) -> None:
         self._socket, theirs = socket.socketpair()
-        self._running = False
+        self._running: set[str] = set()
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
@@ -53,19 +55,19 @@ class Zygote:
         """Until it is ready to fork; returns what its program says then."""
         return self._receive().decode()
 
-    def start(self, request: dict[str, Any], fds: Sequence[int]) -> int:
+    def start(self, request: dict[str, Any], fds: Sequence[int], *, name: str = RUN) -> int:
         """Fork once, with copies of ``fds``; returns the process id."""
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
-        self._socket.sendmsg([json.dumps(request).encode()], [rights])
-        self._running = True
+        self._socket.sendmsg([json.dumps({"name": name, "request": request}).encode()], [rights])
+        self._running.add(name)
         return int(self._receive())
 
-    def end(self) -> int:
-        """End the fork, if there is one, and all that it started; returns its wait status."""
-        if not self._running:
+    def end(self, *, name: str = RUN) -> int:
+        """End the fork of that name, if there is one, and all that it started; returns its wait status."""
+        if name not in self._running:
             return ENDED
-        self._running = False
-        self._socket.sendall(b"{}")
+        self._running.discard(name)
+        self._socket.sendall(json.dumps({"name": name, "request": None}).encode())
         return int(self._receive())
 
     def _receive(self) -> bytes:
@@ -88,24 +90,25 @@ def _serve(
     gc.freeze()
     gc.disable()  # each fork turns it on again for itself
     link.sendall(program.ready.encode())
-    pid = 0
+    pids: dict[str, int] = {}
     while True:
         data, fds, _, _ = socket.recv_fds(link, 4096, 4)
         if not data:
             reap.end_children((), uid)
             os._exit(0)
-        request = json.loads(data)
-        if request:
-            pid = _start(program, request, fds)
-            link.sendall(b"%d" % pid)
+        message = json.loads(data)
+        name, request = message["name"], message["request"]
+        if request is not None:
+            pids[name] = _start(program, request, fds)
+            link.sendall(b"%d" % pids[name])
         else:
-            status = end(pid)
-            reap.end_children((), uid)
+            status = end(pids.pop(name))
+            reap.end_children(pids.values(), uid)
             link.sendall(b"%d" % status)
 
 
 def _start(program: Program, request: dict[str, Any], fds: list[int]) -> int:
-    program.prepare(fds)
+    program.prepare(request, fds)
     request["parent"] = os.getpid()
     pid = os.fork()
     if pid == 0:

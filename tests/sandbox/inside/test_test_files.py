@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.inside.tests import TestFile, is_plain, own_test_names
+from sandbox.inside.shape import is_plain, own_test_names
+from sandbox.inside.tests import TestFile
 from sandbox.pool import open_sandbox
 from sandbox.runner import Job, Limits, Sandbox, SandboxConfig
 from srs.types import ExecResult
@@ -228,6 +229,73 @@ def test_what_needs_pytest_gets_it(source: str, process: Sandbox) -> None:
     ]
     first, with_pytest = process.run(jobs)
     assert seen(first) == seen(with_pytest)
+
+
+KEEPS_CLEAN = [
+    "import pytest\n@pytest.mark.parametrize('x', [1, pytest.param(2, id='two')])\ndef test_a(x): assert x\n",
+    "import pytest\n@pytest.fixture(scope='module')\ndef one(): yield 1\ndef test_a(one): assert one == 1\n",
+    "import pytest\n@pytest.mark.skipif(False, reason='')\ndef test_a():\n    with pytest.raises(KeyError): {}[1]\n",
+    "from pytest import fixture, raises\nclass TestA:\n    def setup_method(self): self.x = 1\n    def test_a(self): assert self.x\n",
+]
+LEAVES_SOMETHING = [
+    "def test_a(tmp_path): (tmp_path / 'x').write_text('')\n",
+    "import pytest\n@pytest.fixture\ndef f(monkeypatch): yield\ndef test_a(f): pass\n",
+    "import pytest\n@pytest.mark.usefixtures('tmp_path')\ndef test_a(): pass\n",
+    "import pytest\n@pytest.mark.filterwarnings('ignore')\ndef test_a(): pass\n",
+    "import pytest\ndef test_a(): pytest.importorskip('xml')\n",
+    "import pytest\ndef test_a(): pytest.raises = None\n",
+    "import pytest as p\ndef test_a(x): pass\n",
+    "import pytest\np = pytest\ndef test_a(x): pass\n",
+    "from pytest import MonkeyPatch\ndef test_a(x=1): pass\n",
+    "pytest_plugins = ['x']\ndef test_a(x): pass\n",
+    "def pytest_generate_tests(metafunc): pass\ndef test_a(x): pass\n",
+    "import os\ndef test_a(x=1): pass\n",
+    "import json\ndef test_a(x=1): json.decoder.JSONDecoder.decode = None\n",
+    "from collections import UserDict\ndef test_a(x=1): UserDict.get = None\n",
+    "import collections\ndef test_a(x=1): collections.__all__[0] = None\n",
+    "from collections.abc import Sized\ndef test_a(x=1): Sized.register(int)\n",
+    "import math\ndef test_a(x=1): setattr(math, 'pi', 3)\n",
+    "from solution import C\ndef test_a(x=1): C.x = 1\n",
+]
+
+
+@pytest.mark.parametrize("source", KEEPS_CLEAN)
+def test_another_file_may_follow_in_the_same_session(source: str) -> None:
+    assert TestFile(source).pure
+
+
+@pytest.mark.parametrize("source", LEAVES_SOMETHING)
+def test_what_leaves_something_gets_a_fork_of_its_own(source: str) -> None:
+    assert not TestFile(source).pure
+
+
+def test_files_in_one_session_do_not_meet(process: Sandbox) -> None:
+    """Fixtures, autouse ones too, set-up functions, values and failures stay with their own file."""
+    first = """
+import pytest
+from solution import f
+seen = []
+@pytest.fixture(autouse=True)
+def always(): seen.append(1)
+@pytest.fixture(scope="session")
+def value(): return f(1)
+def setup_function(): seen.append(2)
+@pytest.mark.parametrize("x", [1, 2])
+def test_a(value, x): assert (value, seen.count(1)) == (x, x)
+"""
+    second = """
+import pytest
+@pytest.fixture
+def other(value): return value
+def test_a(): assert "seen" not in globals_of()
+def globals_of(): return test_a.__globals__
+def test_b(other): pass
+"""
+    results = list(process.run([Job(solution=SOLUTION, test=t) for t in [first, second] * 3]))
+    for result in results[::2]:
+        assert seen(result)[2] == [("test_a[1]", "passed"), ("test_a[2]", "failed")]
+    for result in results[1::2]:
+        assert seen(result)[2] == [("test_a", "passed"), ("test_b", "error")]
 
 
 def test_both_say_what_failed(process: Sandbox) -> None:
