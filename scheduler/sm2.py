@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from scheduler.evidence import RECALLED, START_EASE, last_round, zeros
 from srs.types import Card, CardStatus, DueOrder, Review
 
 name: Final = "sm2"
 order: Final[DueOrder] = "overdue"
+shares: Final[tuple[float, ...]] = ()
+whole_pool: Final = False
 
-START_EASE: Final = 2.5
 MIN_EASE: Final = 1.3
 LAPSE_EASE: Final = 0.2
-RECALLED: Final = 0.6
-"""A review with at least this pass rate is a success: quality 3 of 5."""
 GRADUATE_STREAK: Final = 3
 GRADUATE_INTERVAL_ROUNDS: Final = 3
 GRADUATE_PASS_RATE: Final = 0.8
@@ -32,7 +32,7 @@ def update(card: Card | None, review: Review) -> Card:
     ease = START_EASE if card is None else card.ease
     lapses = 0 if card is None else card.lapses
     status: CardStatus = "active"
-    zeros = 0
+    n_zeros = zeros(card, review)
     if recalled:
         streak = 1 if card is None else card.streak + 1
         ease = next_ease(ease, 5 * review.pass_rate)
@@ -52,21 +52,62 @@ def update(card: Card | None, review: Review) -> Card:
             ease = max(MIN_EASE, ease - LAPSE_EASE)
         interval = 1
         if review.n_passed == 0:
-            zeros = 1 if card is None else card.zeros + 1
-            interval = min(zeros, SKIP_ZEROS)
-            status = "skipped" if zeros >= SKIP_ZEROS else "active"
+            interval = min(n_zeros, SKIP_ZEROS)
+            status = "skipped" if n_zeros >= SKIP_ZEROS else "active"
     return Card(
         task=review.task,
         ease=ease,
         interval_rounds=interval,
         streak=streak,
-        zeros=zeros,
+        zeros=n_zeros,
         lapses=lapses,
         due_round=review.round + interval,
         status=status,
         n_reviews=1 if card is None else card.n_reviews + 1,
         last_pass_rate=review.pass_rate,
     )
+
+
+def predict(card: Card, round: int) -> float | None:
+    """None: SM-2 has no model of recall, only intervals."""
+    del card, round
+    return None
+
+
+def why(before: Card | None, review: Review, after: Card) -> str:
+    """The reason for ``after``'s interval and status, in words."""
+    if review.pass_rate < RECALLED:
+        return _why_failed(before, review, after)
+    if after.streak == 1:
+        first = "all passed" if after.interval_rounds == 2 else f"at least {RECALLED:.0%} passed"
+        return f"first success in a row ({first}): the start interval"
+    assert before is not None
+    words = f"success {after.streak} in a row: gap {_gap(before, review)} x ease {after.ease:.2f}"
+    if after.interval_rounds != round(_gap(before, review) * after.ease):
+        words += ", within its bounds"
+    if after.status != "graduated":
+        return words
+    if before.status == "graduated":
+        return f"{words}; stays graduated"
+    return (
+        f"{words}; graduated: {GRADUATE_STREAK} successes or more, a gap of "
+        f"{GRADUATE_INTERVAL_ROUNDS} rounds or more survived, {GRADUATE_PASS_RATE:.0%} or more passed"
+    )
+
+
+def _why_failed(before: Card | None, review: Review, after: Card) -> str:
+    words = f"failed (less than {RECALLED:.0%} passed)"
+    if before is not None and before.streak > 0:
+        words += f", a lapse: ease {before.ease:.2f} to {after.ease:.2f}"
+    if review.n_passed == 0:
+        words += f"; review {after.zeros} in a row without a pass waits as many rounds, at most {SKIP_ZEROS}"
+        if after.status == "skipped":
+            words += "; skipped until an audit sees one pass"
+    else:
+        words += "; again next round"
+    if before is not None and before.status != "active" and after.status == "active":
+        words += f"; no longer {before.status}"
+    return words
 
 
 def next_ease(ease: float, quality: float) -> float:
@@ -83,7 +124,7 @@ def _first(review: Review) -> int:
 
 def _gap(card: Card, review: Review) -> int:
     """Rounds since the last review: a card that was overdue has proved the longer interval."""
-    return max(card.interval_rounds, review.round - (card.due_round - card.interval_rounds))
+    return max(card.interval_rounds, review.round - last_round(card))
 
 
 def _grown(gap: int, ease: float) -> int:

@@ -62,9 +62,14 @@ def type_in_words(annotation: Any) -> str:
     """``int`` → whole number, a Literal → its choices, and so on."""
     if get_origin(annotation) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(annotation))
-    return {int: "whole number", float: "number", str: "text", bool: "true or false"}.get(
-        annotation, "list of texts"
-    )
+    return {
+        int: "whole number",
+        float: "number",
+        str: "text",
+        bool: "true or false",
+        tuple[int, ...]: "list of whole numbers",
+        tuple[float, ...]: "list of numbers",
+    }.get(annotation, "list of texts")
 
 
 def main() -> int:

@@ -87,6 +87,12 @@ class FinetuneConfig:
     """Examples per optimiser step."""
     micro_batch_size: int = 8
     """Examples per forward pass; divides ``batch_size``."""
+    tokens_per_round: int = 0
+    """Train on this many completion tokens each round, to the nearest example: the round's examples in
+    a seeded order, again when they run out. Replaces ``epochs``; 0 = every example ``epochs`` times."""
+    steps_per_round: int = 0
+    """Take exactly this many optimiser steps each round, of nearly equal numbers of examples. Replaces
+    ``batch_size``; 0 = as many as ``batch_size`` gives."""
     gradient_checkpointing: bool = False
 
 
@@ -118,6 +124,18 @@ class EvalConfig:
     temperature: float = 0.8
     limit: int = 0
     """Evaluate on so many held-out tasks, drawn by hash; 0 = all."""
+    rounds: tuple[int, ...] = ()
+    """Evaluate after exactly these rounds, instead of ``every``; before the first and after the last
+    always."""
+    panel: int = 0
+    """Measure so many training tasks, drawn by hash, with ``n`` samples at every evaluation: what a run
+    forgets. They are trained on like any other."""
+
+    def due(self, round: int) -> bool:
+        """Whether to evaluate after this round. The last round of a run is evaluated anyway."""
+        if round == 0:
+            return True
+        return round in self.rounds if self.rounds else round % self.every == 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +230,9 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.tasks.limit >= 0, "tasks.limit", "must be 0 or more"),
         (c.scheduler.tasks_per_round >= 1, "scheduler.tasks_per_round", "must be 1 or more"),
         (0 <= c.scheduler.new_share <= 1, "scheduler.new_share", "must be from 0 to 1"),
+        (c.scheduler.audit_every >= 0, "scheduler.audit_every", "must be 0 or more"),
+        (c.scheduler.audit_size >= 1, "scheduler.audit_size", "must be 1 or more"),
+        (c.scheduler.frozen_tasks >= 0, "scheduler.frozen_tasks", "must be 0 or more"),
         (c.generate.n >= 1, "generate.n", "must be 1 or more"),
         (c.generate.temperature >= 0, "generate.temperature", "must be 0 or more"),
         (0 < c.generate.top_p <= 1, "generate.top_p", "must be above 0 and at most 1"),
@@ -226,6 +247,8 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.finetune.batch_size >= 1, "finetune.batch_size", "must be 1 or more"),
         (c.finetune.micro_batch_size >= 1, "finetune.micro_batch_size", "must be 1 or more"),
         (c.finetune.batch_size % max(c.finetune.micro_batch_size, 1) == 0, "finetune.micro_batch_size", "must divide finetune.batch_size"),
+        (c.finetune.tokens_per_round >= 0, "finetune.tokens_per_round", "must be 0 or more"),
+        (c.finetune.steps_per_round >= 0, "finetune.steps_per_round", "must be 0 or more"),
         (c.dpo.learning_rate > 0, "dpo.learning_rate", "must be above 0"),
         (c.dpo.epochs >= 1, "dpo.epochs", "must be 1 or more"),
         (c.dpo.batch_size >= 1, "dpo.batch_size", "must be 1 or more"),
@@ -234,7 +257,9 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.eval.every >= 1, "eval.every", "must be 1 or more"),
         (c.eval.limit >= 0, "eval.limit", "must be 0 or more"),
         (c.eval.n >= 0, "eval.n", "must be 0 or more"),
-        (c.eval.limit >= 0, "eval.limit", "must be 0 or more"),
+        (all(round >= 0 for round in c.eval.rounds), "eval.rounds", "must each be 0 or more"),
+        (c.eval.panel >= 0, "eval.panel", "must be 0 or more"),
+        (not c.eval.panel or c.eval.n >= 2, "eval.panel", "needs eval.n of 2 or more: one half picks what is mastered, the other measures it"),
     )  # fmt: skip
     for ok, key, rule in rules:
         if not ok:

@@ -17,6 +17,7 @@ Evaluation = dict[str, Any]
 
 ``pass_at_1`` is greedy; ``pass_at_k`` maps k = 1…n to the unbiased estimate from n samples; each with
 its bootstrap 95% interval over tasks. ``per_task``: [passed, 1]; ``sampled_per_task``: [passed, n].
+``panel``, when there is one: each panel task's n samples in two halves, [[passed, n // 2], [passed, rest]].
 """
 
 
@@ -30,15 +31,16 @@ def evaluate(
     generate_config: GenerateConfig,
     advance: Callable[[int], None],
     known: Known | None = None,
+    panel: Sequence[Task] = (),
 ) -> Evaluation:
-    """One greedy answer and ``eval_config.n`` samples for each task.
+    """One greedy answer and ``eval_config.n`` samples for each task; the samples alone for the panel.
 
     ``known`` keeps the verdicts of programs that earlier evaluations graded (`Roller.roll_out`).
 
     The sampling seeds don't depend on the round, so two policies are compared on the same streams.
     """
 
-    def roll_out(n: int, temperature: float, phase: str) -> Rollout:
+    def roll_out(n: int, temperature: float, phase: str, tasks: Sequence[Task] = tasks) -> Rollout:
         sampling = Sampling(
             n=n,
             temperature=temperature,
@@ -76,7 +78,23 @@ def evaluate(
             str(k): _mean_with_interval([metrics.pass_at_k(n, c, k) for c, n in counts.values()])
             for k in range(1, eval_config.n + 1)
         }
+    if panel:
+        samples = roll_out(eval_config.n, eval_config.temperature, "evaluate-panel", panel)
+        result["panel"] = {
+            task: halves([verdict.passed for _, verdict in graded])
+            for task, graded in samples.by_task().items()
+        }
     return result
+
+
+def halves(passed: Sequence[bool]) -> list[list[int]]:
+    """[passed, n] of the first half of a task's samples and of the rest.
+
+    What is picked by one half is measured by the other: a task picked for passing regresses to its mean
+    in the samples that picked it.
+    """
+    first, rest = passed[: len(passed) // 2], passed[len(passed) // 2 :]
+    return [[sum(first), len(first)], [sum(rest), len(rest)]]
 
 
 def compare(base: Evaluation, final: Evaluation) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from random import Random
 from typing import Final, Literal
 
 from srs.fingerprint import fingerprint
@@ -77,6 +78,40 @@ def sft_examples(
         for candidate, source, codes in chosen
         for code in codes
     ]
+
+
+def step_batches(
+    sizes: Sequence[int], *, tokens: int, steps: int, epochs: int, batch_size: int, seed: int
+) -> list[list[int]]:
+    """The examples of each optimiser step, by index, under a round's budget of tokens or steps.
+
+    ``sizes``: completion tokens of each example. Examples come in a seeded order, all of them before
+    any comes again. ``tokens``: stop where their sum is nearest to it (never off by more than half an
+    example); 0 = each ``epochs`` times. ``steps``: exactly so many; 0 = as few as ``batch_size`` allows.
+    Steps differ by one example at most and none is empty: where the budget pays for fewer examples than
+    steps, it is exceeded. Raises ValueError when there is no example or one without a token.
+    """
+    if not sizes or min(sizes) < 1:
+        raise ValueError(f"a budget needs examples of one token or more, got {list(sizes)}")
+    at_least = max(steps, 0 if tokens else epochs * len(sizes))
+    drawn: list[int] = []
+    spent = 0
+    for index in _laps(len(sizes), seed):
+        nearer = spent + sizes[index] / 2 <= tokens
+        if drawn and not nearer and len(drawn) >= at_least:
+            break
+        drawn.append(index)
+        spent += sizes[index]
+    n_steps = steps or math.ceil(len(drawn) / batch_size)
+    ends = [len(drawn) * i // n_steps for i in range(n_steps + 1)]
+    return [drawn[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _laps(n: int, seed: int) -> Iterator[int]:
+    """0 … n-1 in a seeded order, then all again in another, without end."""
+    stream = Random(seed)
+    while True:
+        yield from stream.sample(range(n), n)
 
 
 def preference_pairs(

@@ -19,7 +19,7 @@ from srs.types import PreferencePair, SftExample, from_json, to_json
 class SftResult:
     """``loss`` is the weighted mean over completion tokens in nats, each seen before its own update.
 
-    ``n_tokens`` counts those tokens, once per epoch. None and 0 when no example fitted the context:
+    ``n_tokens`` counts those tokens as often as they were seen. None and 0 when no example fitted the context:
     the adapter written is then the one it started from.
     """
 

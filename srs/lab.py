@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +13,7 @@ from memory.store import Store
 from sandbox.modules import importable_modules
 from sandbox.pool import open_sandbox
 from sandbox.runner import Sandbox
-from scheduler.plan import Policy as Scheduling
-from scheduler.plan import policy as scheduling_policy
+from scheduler.policies import policy as scheduling_policy
 from srs import report
 from srs import tasks as tasks_module
 from srs.config import Config
@@ -21,6 +21,7 @@ from srs.environment import cache_dir, environment
 from srs.evaluation import Evaluation, evaluate
 from srs.finetune import Tuner, open_tuner
 from srs.generate import Generator, Policy, Sampling, open_generator
+from srs.planning import Planner
 from srs.progress import Progress
 from srs.rollout import Known, Roller
 from srs.rundir import RunDir
@@ -39,12 +40,12 @@ class Lab:
     """The training tasks whose references pass, by id."""
     held_out: Sequence[Task]
     memory: Store
-    scheduling: Scheduling
+    planner: Planner
     roller: Roller
     generator: Generator
     tuner: Tuner
     progress: Progress
-    held_out_verdicts: Known = dataclasses.field(default_factory=dict)
+    known_verdicts: Known = dataclasses.field(default_factory=dict)
 
     @property
     def config(self) -> Config:
@@ -69,8 +70,19 @@ class Lab:
     def seed(self, *parts: int | str) -> int:
         return derive_seed(self.config.run.seed, *parts)
 
+    @functools.cached_property
+    def panel(self) -> list[Task]:
+        """Training tasks that every evaluation measures as well: the same under every policy and seed."""
+        config = self.config
+        return (
+            draw(list(self.tasks.values()), config.eval.panel, config.tasks.split_seed)
+            if config.eval.panel
+            else []
+        )
+
     def evaluate(self, policy: Policy, round: int) -> Evaluation:
-        total = len(self.held_out) * (1 + self.config.eval.n)
+        n = self.config.eval.n
+        total = len(self.held_out) * (1 + n) + len(self.panel) * n
         with self.progress.phase("evaluate", total, unit="candidates") as advance:
             return evaluate(
                 self.roller,
@@ -80,7 +92,8 @@ class Lab:
                 eval_config=self.config.eval,
                 generate_config=self.config.generate,
                 advance=advance,
-                known=self.held_out_verdicts,
+                known=self.known_verdicts,
+                panel=self.panel,
             )
 
     def write_report(self) -> Path:
@@ -101,7 +114,7 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
         task_set = _load_tasks(config)
         if task_set.notice:
             progress.note(task_set.notice)
-        scheduling = scheduling_policy(config.scheduler.policy)
+        scheduling = scheduling_policy(config.scheduler)
         memory = stack.enter_context(Store.open(run.path / "memory.sqlite", seed=config.run.seed))
         # The engines load in their own processes while the references are graded.
         generator = stack.enter_context(open_generator(config, run.path / "logs" / "generate.log"))
@@ -135,7 +148,13 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
             tasks=train,
             held_out=held_out,
             memory=memory,
-            scheduling=scheduling,
+            planner=Planner.over(
+                train.values(),
+                memory=memory,
+                policy=scheduling,
+                config=config.scheduler,
+                seed=config.run.seed,
+            ),
             roller=Roller(
                 generator=generator,
                 sandbox=sandbox,

@@ -212,7 +212,7 @@ def _intervals(path: Path) -> dict[int, int]:
 
     if not path.exists():
         return {}
-    with Store.open(path) as store:
+    with Store.open(path, read_only=True) as store:
         return store.intervals()
 
 

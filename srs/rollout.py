@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from evaluator.grade import grade_batch
 from evaluator.reference import Expectation
 from sandbox.runner import Limits, Sandbox
 from srs.generate import Generator, Policy, Request, Sampling
 from srs.streams import derive_seed
-from srs.types import Candidate, Review, Task, Verdict
+from srs.types import Candidate, Review, ReviewKind, RoundPlan, Task, Verdict
 
 Graded = tuple[Candidate, Verdict]
 REPEATABLE = ("passed", "failed", "error")
@@ -40,19 +40,31 @@ class Rollout:
             groups.setdefault(candidate.task, []).append((candidate, verdict))
         return groups
 
-    def reviews(self) -> list[Review]:
+    def of(self, tasks: Collection[str]) -> Rollout:
+        """The candidates of these tasks."""
+        kept = tuple((c, v) for c, v in self.graded if c.task in tasks)
+        return dataclasses.replace(self, graded=kept)
+
+    def reviews(self, plan: RoundPlan) -> list[Review]:
+        """One review per task of the plan, with why the plan has it."""
+        kinds: dict[str, ReviewKind] = dict.fromkeys(plan.audit, "audit")
+        kinds |= dict.fromkeys(plan.probe, "probe")
         return [
             Review(
                 task=task,
-                round=graded[0][0].round,
-                n_passed=sum(verdict.passed for _, verdict in graded),
-                n_graded=len(graded),
+                round=plan.round,
+                n_passed=n_passed,
+                n_graded=n_graded,
+                kind=kinds.get(task, "practice"),
             )
-            for task, graded in self.by_task().items()
+            for task, (n_passed, n_graded) in self.passed_and_graded().items()
         ]
 
     def passed_and_graded(self) -> dict[str, tuple[int, int]]:
-        return {review.task: (review.n_passed, review.n_graded) for review in self.reviews()}
+        return {
+            task: (sum(verdict.passed for _, verdict in graded), len(graded))
+            for task, graded in self.by_task().items()
+        }
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,23 +9,24 @@ from evaluator import metrics
 from srs.types import RoundPlan, RoundRecord, Verdict
 
 if TYPE_CHECKING:
-    from memory.store import Store
     from srs.evaluation import Evaluation
+    from srs.planning import Planner
     from srs.rollout import Rollout
     from srs.rundir import RunDir
 
 
 def round_record(
     run: RunDir,
-    memory: Store,
+    planner: Planner,
     plan: RoundPlan,
     rollout: Rollout,
     evaluation: Evaluation | None,
 ) -> RoundRecord:
     """Counts are of the memory as it is now, so call this before the next round records anything."""
-    number = plan.round
+    number, memory = plan.round, planner.memory
+    practised = rollout.of(plan.practised)
     graded = rollout.by_task()
-    counts = list(metrics.passes_by_task(rollout.verdicts).values())
+    counts = list(metrics.passes_by_task(practised.verdicts).values())
     cards = memory.counts()
     training: dict[str, Any] = {"n_examples": 0, "result": None}
     if run.has(f"{run.round(number)}/train.json"):
@@ -36,8 +37,8 @@ def round_record(
         round=number,
         n_new=len(plan.new),
         n_review=len(plan.review),
-        n_candidates=len(rollout.graded),
-        pass_rate=_pass_rate(rollout.verdicts),
+        n_candidates=len(practised.graded),
+        pass_rate=_pass_rate(practised.verdicts),
         pass_rate_new=_pass_rate(v for task in plan.new for _, v in graded.get(task, ())),
         pass_rate_review=_pass_rate(v for task in plan.review for _, v in graded.get(task, ())),
         pass_at_k=metrics.mean_pass_at_k(counts, counts[0][0]) if counts else None,
@@ -48,7 +49,12 @@ def round_record(
         skipped=cards["skipped"],
         active=cards["active"],
         lapses=memory.lapses_in(number),
-        format_error_rate=metrics.format_error_rate(rollout.verdicts),
+        n_measured=len(rollout.graded) - len(practised.graded),
+        pass_rate_audit=_pass_rate(v for task in plan.audit for _, v in graded.get(task, ())),
+        forgetting={
+            str(lag): {"fall": fall, "tasks": n} for lag, (fall, n) in planner.forgetting().items()
+        },
+        format_error_rate=metrics.format_error_rate(practised.verdicts),
         sft_examples=training["n_examples"],
         sft_tokens=result["n_tokens"],
         sft_loss=result["loss"],

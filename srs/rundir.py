@@ -25,7 +25,7 @@ from typing import IO, Any, Self, TypeVar
 from srs import config as configs
 from srs.config import Config
 from srs.rollout import Rollout
-from srs.types import Candidate, RoundRecord, UserError, Verdict, from_json, to_json
+from srs.types import Candidate, RoundPlan, RoundRecord, UserError, Verdict, from_json, to_json
 
 T = TypeVar("T")
 MAY_CHANGE = frozenset({"run.rounds", "sandbox.backend", "sandbox.workers"})
@@ -176,10 +176,14 @@ class RunDir:
         return Rollout(graded=tuple(zip(candidates, verdicts, strict=True)))
 
     def history(self) -> Iterator[tuple[Candidate, Verdict]]:
-        """Every graded candidate of every complete round, oldest first."""
+        """Every practised candidate of every complete round, oldest first; audits and probes left out."""
         for record in self.metrics():
             if self.has_rollout(record.round):
-                yield from self.read_rollout(record.round).graded
+                plan = self.read_plan(record.round)
+                yield from self.read_rollout(record.round).of(plan.practised).graded
+
+    def read_plan(self, number: int) -> RoundPlan:
+        return self.read_records(f"{self.round(number)}/plan.json", RoundPlan)[0]
 
     def final_stage_is_of(self, number: int) -> bool:
         """Whether DPO was done after round ``number``, not before the run was extended."""

@@ -140,8 +140,26 @@ def says_cards(records: Sequence[RoundRecord]) -> str:
     r = records[-1]
     return (
         f"After round {r.round}: {r.active:,} active, {r.graduated:,} graduated (learnt), "
-        f"{r.skipped:,} skipped (given up)."
+        f"{r.skipped:,} skipped (given up)." + _says_audits(records) + _says_forgetting(r)
     )
+
+
+def _says_audits(records: Sequence[RoundRecord]) -> str:
+    audits = [(r.round, r.pass_rate_audit) for r in records if r.pass_rate_audit is not None]
+    if not audits:
+        return ""
+    round, share = audits[-1]
+    return (
+        f" The last audit of graduated and skipped ones, in round {round}: {percent(share)} passed."
+    )
+
+
+def _says_forgetting(record: RoundRecord) -> str:
+    falls = [
+        f"{100 * found['fall']:+.1f} points after {lag} rounds ({found['tasks']} tasks)"
+        for lag, found in record.forgetting.items()
+    ]
+    return f" Tasks frozen once mastered have lost {', '.join(falls)}." if falls else ""
 
 
 def says_seconds(records: Sequence[RoundRecord]) -> str:

@@ -41,8 +41,8 @@ def train(lab: Lab) -> None:
     while (number := next_round(lab)) is not None:
         plan = plan_round(lab, number)
         rollout = roll_out(lab, plan)
-        lab.memory.record(number, rollout.reviews(), lab.scheduling.update)
-        finetune(lab, number, rollout)
+        lab.memory.record(number, rollout.reviews(plan), lab.planner.policy.update)
+        finetune(lab, number, rollout.of(plan.practised))
         close_round(lab, plan, rollout)
     prefer(lab)
     conclude(lab)
@@ -58,43 +58,27 @@ def measure_base(lab: Lab) -> None:
 
 def next_round(lab: Lab) -> int | None:
     """The round to run or to continue. Numbers skip over rounds in which nothing would be due."""
-    from scheduler import plan as planning
-
     done = lab.run.metrics()
     if len(done) > lab.config.run.rounds:
         return None
     after = done[-1].round + 1
     if (started := lab.run.started_after(done[-1].round)) is not None:
         return started
-    number = planning.next_round(
-        after,
-        n_new=lab.memory.n_new(),
-        n_due=lab.memory.n_due(after, limit=1),
-        next_due_round=lab.memory.next_due_round(),
-    )
+    number = lab.planner.next_round(after)
     if number is None:
-        lab.progress.note("every task has graduated or was skipped: no more rounds to run")
+        lab.progress.note("no task will ever be due again: no more rounds to run")
     elif number > after:
         lab.progress.note(f"nothing is due before round {number}: going there")
     return number
 
 
 def plan_round(lab: Lab, number: int) -> RoundPlan:
-    """Which tasks, by quota: never tried ones, and those due, overdue first."""
-    from scheduler.plan import make_plan
-
+    """Which tasks: never tried ones and those due, by quota; audits and probes, which only measure."""
     name = f"{lab.run.round(number)}/plan.json"
     if not lab.run.has(name):
-        n = lab.config.scheduler.tasks_per_round
         with lab.run.timed(number, "plan"):
-            plan = make_plan(
-                number,
-                lab.memory.new_ids(n),
-                lab.memory.due(number, n, lab.scheduling.order),
-                lab.config.scheduler,
-            )
-            lab.run.write_records(name, [plan])
-    return lab.run.read_records(name, RoundPlan)[0]
+            lab.run.write_records(name, [lab.planner.plan(number)])
+    return lab.run.read_plan(number)
 
 
 def roll_out(lab: Lab, plan: RoundPlan) -> Rollout:
@@ -156,9 +140,9 @@ def close_round(lab: Lab, plan: RoundPlan, rollout: Rollout) -> None:
     number = plan.round
     is_last = len(lab.run.metrics()) == lab.config.run.rounds
     evaluation = None
-    if number % lab.config.eval.every == 0 or is_last:
+    if is_last or lab.config.eval.due(number):
         evaluation = evaluate_after(lab, number)
-    record = round_record(lab.run, lab.memory, plan, rollout, evaluation)
+    record = round_record(lab.run, lab.planner, plan, rollout, evaluation)
     lab.run.add_metrics(record)
     lab.progress.round_done(record)
     lab.write_report()

@@ -18,7 +18,8 @@ Outcome = Literal[
 TestOutcome = Literal["passed", "failed", "error", "skipped"]
 ExecStatus = Literal["finished", "error", "timeout", "memory", "output_limit", "died"]
 Source = Literal["self", "reference"]
-DueOrder = Literal["overdue", "ease"]
+DueOrder = Literal["overdue", "ease", "priority", "random"]
+ReviewKind = Literal["practice", "audit", "probe"]
 
 
 class UserError(Exception):
@@ -49,15 +50,26 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RoundPlan:
-    """The tasks of one round: never seen before, and due again. No id stands in it twice."""
+    """The tasks of one round. No id stands in it twice.
+
+    ``new`` (never tried) and ``review`` (drawn again) are practised: graded, remembered and trained on.
+    ``audit`` (graduated or skipped cards, drawn at random) is graded and remembered, ``probe`` (frozen
+    tasks whose time has come, see `scheduler.frozen`) only measured; neither is trained on.
+    """
 
     round: int
     new: tuple[str, ...]
     review: tuple[str, ...]
+    audit: tuple[str, ...] = ()
+    probe: tuple[str, ...] = ()
+
+    @property
+    def practised(self) -> tuple[str, ...]:
+        return self.new + self.review
 
     @property
     def task_ids(self) -> tuple[str, ...]:
-        return self.new + self.review
+        return self.practised + self.audit + self.probe
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +155,17 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """One task's result in one round: ``n_passed`` of ``n_graded`` candidates passed."""
+    """One task's result in one round: ``n_passed`` of ``n_graded`` candidates passed.
+
+    ``kind``: a ``practice`` was trained on; an ``audit`` of a graduated or skipped card was not; a
+    ``probe`` was not either and leaves the card as it is.
+    """
 
     task: str
     round: int
     n_passed: int
     n_graded: int
+    kind: ReviewKind = "practice"
 
     @property
     def pass_rate(self) -> float:
@@ -161,6 +178,10 @@ class Card:
 
     ``streak`` counts successes in a row and ``zeros`` rounds in a row in which nothing passed.
     ``due_round`` = the round of the latest review + ``interval_rounds``.
+
+    A policy uses what it needs of the rest: ``stage`` is a Leitner box or a pool; ``priority`` orders due
+    cards, the highest first; ``stability`` (rounds) and ``difficulty`` are a memory model's state;
+    ``passes`` and ``fails`` are evidence, counts of candidates that may be discounted by age.
     """
 
     task: str
@@ -173,6 +194,12 @@ class Card:
     status: CardStatus
     n_reviews: int
     last_pass_rate: float
+    stage: int = 0
+    priority: float = 0.0
+    stability: float = 0.0
+    difficulty: float = 0.0
+    passes: float = 0.0
+    fails: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +236,9 @@ class RoundRecord:
 
     ``pass_rate`` and ``pass_at_k`` are over the round's candidates; ``val_*`` over the held-out tasks.
     ``graduated``/``skipped`` count cards in that state now, ``lapses`` those of this round.
+
+    ``n_measured``: candidates of audits and probes, which are not among ``n_candidates``. ``forgetting``:
+    by lag in rounds, the mean fall of the frozen tasks' pass rate so far, and over how many tasks.
     """
 
     round: int
@@ -231,6 +261,9 @@ class RoundRecord:
     sft_tokens: int
     sft_loss: float | None
     seconds: dict[str, float]
+    n_measured: int = 0
+    pass_rate_audit: float | None = None
+    forgetting: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 R = TypeVar("R")

@@ -162,7 +162,7 @@ class Worker:
         file = self._test_file(job["test"])
         own: int | None = None
         kind: str | None = None
-        if job["together"] or (file.plain or not file.pure) and file.code is None:
+        if job["together"] or ((file.plain or not file.pure) and file.code is None):
             pid = self._start_session(job, fds)
         elif file.pure:
             kind = "plain" if file.plain else "pytest"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srs.config import FinetuneConfig
+from srs.examples import step_batches
 from srs.finetune import SftResult
 from srs.prompts import completion_ids
 from srs.tuning.adapter import Base, save, scratch, trainable, trainer_arguments
@@ -32,7 +33,8 @@ def sft(
         save(model, out)
         return SftResult(loss=None, n_tokens=0, n_steps=0)
     with scratch() as folder:
-        trainer = _trainer(base, config, model, rows, folder=folder, seed=seed)
+        batches = budgeted(config, rows, seed=seed)
+        trainer = _trainer(base, config, model, rows, batches, folder=folder, seed=seed)
         trainer.train()
     save(model, out)
     return SftResult(
@@ -66,11 +68,36 @@ def training_rows(base: Base, examples: Sequence[SftExample]) -> list[dict[str, 
     return rows
 
 
+def budgeted(
+    config: FinetuneConfig, rows: Sequence[dict[str, Any]], *, seed: int
+) -> list[list[int]] | None:
+    """The rows of each optimiser step when the config sets a budget of tokens or steps, else None."""
+    if not (config.tokens_per_round or config.steps_per_round):
+        return None
+    return step_batches(
+        [sum(label != -100 for label in row["labels"]) for row in rows],
+        tokens=config.tokens_per_round,
+        steps=config.steps_per_round,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        seed=seed,
+    )
+
+
 def _trainer(
-    base: Base, config: FinetuneConfig, model: Any, rows: list[dict[str, Any]], *, folder: str, seed: int
-) -> Any:  # fmt: skip
+    base: Base,
+    config: FinetuneConfig,
+    model: Any,
+    rows: list[dict[str, Any]],
+    batches: list[list[int]] | None,
+    *,
+    folder: str,
+    seed: int,
+) -> Any:
+    """``batches``: the rows of each optimiser step, once; None = the trainer's own shuffled epochs."""
     import torch
     from datasets import Dataset
+    from torch.utils.data import DataLoader
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
@@ -93,6 +120,25 @@ def _trainer(
 
         def _set_signature_columns_if_needed(self) -> None:
             self._signature_columns: Any = ["input_ids", "labels", "weight"]
+
+        def get_train_dataloader(self) -> Any:
+            if batches is None:
+                return super().get_train_dataloader()
+            rows: Any = self.train_dataset
+            loader = DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator)
+            return self.accelerator.prepare(loader)
+
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            """One whole optimiser step when there are ``batches``: its gradients add up here."""
+            forward_backward: Any = super().training_step
+            if batches is None:
+                return forward_backward(model, inputs, num_items_in_batch)
+            size = config.micro_batch_size
+            losses = []
+            for start in range(0, len(inputs["weight"]), size):
+                part = {key: values[start : start + size] for key, values in inputs.items()}
+                losses.append(forward_backward(model, part, num_items_in_batch))
+            return torch.stack(losses).sum()
 
         def compute_loss(
             self,
@@ -117,9 +163,9 @@ def _trainer(
         **trainer_arguments(
             base,
             seed=seed,
-            batch_size=config.batch_size,
+            batch_size=config.batch_size if batches is None else config.micro_batch_size,
             micro_batch_size=config.micro_batch_size,
-            epochs=config.epochs,
+            epochs=config.epochs if batches is None else 1,
             learning_rate=config.learning_rate,
             gradient_checkpointing=config.gradient_checkpointing,
         ),

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory import store
+from memory import draws, store
 from memory.ledger import RecordResult
 from memory.store import Store
 from scheduler import seed, sm2
 from scheduler.config import SchedulerConfig
-from scheduler.plan import Policy, make_plan, next_round
-from srs.types import Card, DueOrder, Review, UserError
+from scheduler.plan import Policy, draw_plan, next_round
+from srs.types import Card, DueOrder, Review, ReviewKind, UserError
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def memory(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def review(task: str, round: int, n_passed: int) -> Review:
-    return Review(task=task, round=round, n_passed=n_passed, n_graded=5)
+def review(task: str, round: int, n_passed: int, kind: ReviewKind = "practice") -> Review:
+    return Review(task=task, round=round, n_passed=n_passed, n_graded=5, kind=kind)
 
 
 def run(memory: Store, policy: Policy, rounds: int, *, randomness: int = 0) -> list[RecordResult]:
@@ -41,7 +41,7 @@ def run(memory: Store, policy: Policy, rounds: int, *, randomness: int = 0) -> l
         number = next_round(number, n_new=memory.n_new(), n_due=memory.n_due(number), next_due_round=memory.next_due_round())  # fmt: skip
         if number is None:
             break
-        plan = make_plan(number, memory.new_ids(10), memory.due(number, 10, policy.order), config)
+        plan = draw_plan(memory, number, policy, config)
         chance = {task: int(task[1:]) / 60 for task in plan.task_ids}
         reviews = [
             review(task, number, sum(rng.random() < p for _ in range(5)))
@@ -107,16 +107,15 @@ def test_a_round_recorded_in_parts_is_one_round(memory: Store) -> None:
     memory.add_tasks("ab")
     a, b = review("a", 1, 4), review("b", 1, 0)
     memory.record(1, [a], sm2.update)
-    assert memory.record(1, [a, b], sm2.update) == RecordResult(round=1, n_reviews=2)
+    assert memory.record(1, [a, b, b], sm2.update) == RecordResult(round=1, n_reviews=2)
     assert Counter(memory.reviews()) == Counter([a, b])
 
 
 def test_other_results_for_a_recorded_round_are_refused_whole(memory: Store) -> None:
     memory.add_tasks("ab")
     memory.record(1, [review("a", 1, 4)], sm2.update)
-    with pytest.raises(
-        UserError, match=r"memory\.sqlite: round 1 of task a is recorded as \(4, 5\)"
-    ):
+    words = r"memory\.sqlite: round 1 of task a is recorded as practice, 4 of 5 passed, not .* 3 of"
+    with pytest.raises(UserError, match=words):
         memory.record(1, [review("b", 1, 1), review("a", 1, 3)], sm2.update)
     assert memory.new_ids(9) == ["b"]
 
@@ -153,7 +152,7 @@ def test_the_log_is_append_only(memory: Store, tmp_path: Path) -> None:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             db.execute(sql)
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        db.execute("INSERT INTO reviews VALUES (2, 1, 6, 5)")
+        db.execute("INSERT INTO reviews VALUES (2, 1, 6, 5, 0)")
     db.close()
 
 
@@ -179,11 +178,13 @@ def test_the_seed_stays_with_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["overdue", "ease"])
-@pytest.mark.parametrize("sorted_at_once", [0, 5_000])
+@pytest.mark.parametrize("at_once", [0, 5_000])
 def test_due_cards_come_in_the_order_asked_for(
-    memory: Store, monkeypatch: pytest.MonkeyPatch, order: DueOrder, sorted_at_once: int
+    memory: Store, monkeypatch: pytest.MonkeyPatch, order: DueOrder, at_once: int
 ) -> None:
-    monkeypatch.setattr(store, "SORTED_AT_ONCE", sorted_at_once)  # 0: always walk the ease index
+    monkeypatch.setattr(
+        draws, "AT_ONCE", at_once
+    )  # 0: walk the index of the order when it is shorter
     run(memory, sm2, 9)
     cards = [card for i in range(60) if (card := memory.card(f"t{i}")) is not None]
     for round in (1, 5, 9, 12, 40):
@@ -194,7 +195,6 @@ def test_due_cards_come_in_the_order_asked_for(
         assert Counter(found) == Counter(due)
         assert memory.due(round, 4, order) == found[:4]
         assert memory.n_due(round) == len(due)
-        assert memory.n_due(round, limit=3) == min(3, len(due))
 
 
 @pytest.mark.parametrize("policy", [sm2, seed], ids=lambda policy: str(policy.name))
@@ -245,19 +245,120 @@ def test_a_run_cut_and_reopened_equals_an_uninterrupted_one(tmp_path: Path) -> N
 @settings(max_examples=40, deadline=None)  # each one makes a file
 @given(data=st.data())
 def test_any_log_replays(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Practice, audits and probes in any mixture: the cards are what replaying the log gives."""
     policy: Policy = data.draw(st.sampled_from([sm2, seed]))
+    kinds: list[ReviewKind] = ["practice", "practice", "audit", "probe"]
     rounds = data.draw(
-        st.lists(st.dictionaries(st.sampled_from("abcd"), st.integers(0, 5)), max_size=8)
+        st.lists(
+            st.dictionaries(
+                st.sampled_from("abcd"), st.tuples(st.integers(0, 5), st.sampled_from(kinds))
+            ),
+            max_size=8,
+        )
     )
+    known: set[str] = set()
+    expected: dict[str, Card] = {}
     with Store.open(tmp_path_factory.mktemp("any") / "memory.sqlite") as opened:
         opened.add_tasks("abcd")
-        for number, passes in enumerate(rounds, start=1):
-            reviews = [review(task, number, n) for task, n in passes.items()]
+        for number, results in enumerate(rounds, start=1):
+            reviews = [
+                review(task, number, n, kind if task in known else "practice")
+                for task, (n, kind) in results.items()
+            ]
+            known |= set(results)
+            for one in reviews:
+                if one.kind != "probe":
+                    expected[one.task] = policy.update(expected.get(one.task), one)
             result = opened.record(number, reviews, policy.update)
             assert result == opened.record(number, reviews, policy.update) == opened.result(number)
-        before = [opened.card(t) for t in "abcd"], opened.counts(), opened.intervals()
-        opened.rebuild(policy.update)
-        assert before == ([opened.card(t) for t in "abcd"], opened.counts(), opened.intervals())
+            assert result.n_reviews == sum(r.kind != "probe" for r in reviews)
+            assert result.n_audits == sum(r.kind == "audit" for r in reviews)
+            assert result.n_probes == sum(r.kind == "probe" for r in reviews)
+        before = _everything(opened, len(rounds))
+        assert {t: opened.card(t) for t in known} == expected
+        assert opened.rebuild(policy.update) == len(known)
+        assert _everything(opened, len(rounds)) == before
+        due = [c.due_round for c in expected.values() if c.status == "active"]
+        assert [opened.n_due(r) for r in range(30)] == [sum(d <= r for d in due) for r in range(30)]
+        assert opened.next_due_round() == min(due, default=None)
+
+
+def _everything(memory: Store, n_rounds: int) -> tuple[object, ...]:
+    cards = [memory.card(t) for t in "abcd"]
+    results = [memory.result(r) for r in range(1, n_rounds + 1)]
+    tables = [
+        memory._db.execute(f"SELECT * FROM {table} WHERE n != 0 ORDER BY 1, 2").fetchall()
+        for table in ("tally", "due")
+    ]
+    numbers = memory._db.execute("SELECT task, nth FROM cards ORDER BY id").fetchall()
+    return cards, results, tables, numbers, memory.counts(), memory.intervals()
+
+
+def test_a_probe_is_logged_and_leaves_the_card_alone(memory: Store) -> None:
+    memory.add_tasks("ab")
+    memory.record(1, [review("a", 1, 5)], sm2.update)
+    before = memory.card("a"), memory.counts(), memory.intervals(), memory.n_due(99)
+    result = memory.record(7, [review("a", 7, 0, "probe")], sm2.update)
+    assert result == RecordResult(round=7, n_probes=1)
+    assert (memory.card("a"), memory.counts(), memory.intervals(), memory.n_due(99)) == before
+    assert list(memory.reviews("a")) == [review("a", 1, 5), review("a", 7, 0, "probe")]
+    # A probe is not the card's last review: practice in an earlier round may still be recorded.
+    memory.record(5, [review("a", 5, 5)], sm2.update)
+    expected = sm2.update(sm2.update(None, review("a", 1, 5)), review("a", 5, 5))
+    assert memory.card("a") == expected
+    memory.rebuild(sm2.update)
+    assert memory.card("a") == expected
+
+
+def test_a_probe_of_a_new_task_is_refused_whole(memory: Store) -> None:
+    memory.add_tasks("ab")
+    with pytest.raises(ValueError, match="without a card"):
+        memory.record(1, [review("a", 1, 5), review("b", 1, 5, "probe")], sm2.update)
+    assert (memory.n_new(), memory.last_round(), memory.result(1)) == (
+        2,
+        None,
+        RecordResult(round=1),
+    )
+
+
+def test_an_audit_moves_the_card_and_is_counted(memory: Store) -> None:
+    memory.add_tasks("a")
+    memory.record(1, [review("a", 1, 5)], sm2.update)
+    result = memory.record(2, [review("a", 2, 0, "audit")], sm2.update)
+    assert result == RecordResult(round=2, n_reviews=1, n_audits=1, lapses=1)
+    first = sm2.update(None, review("a", 1, 5))
+    assert memory.card("a") == sm2.update(first, review("a", 2, 0, "audit"))
+
+
+def test_another_kind_for_a_recorded_round_is_refused(memory: Store) -> None:
+    memory.add_tasks("a")
+    memory.record(1, [review("a", 1, 4)], sm2.update)
+    memory.record(2, [review("a", 2, 4, "probe")], sm2.update)
+    with pytest.raises(UserError, match="round 2 of task a is recorded as probe, 4 of 5 passed"):
+        memory.record(2, [review("a", 2, 4)], sm2.update)
+    assert memory.result(2) == RecordResult(round=2, n_probes=1)
+
+
+def test_the_log_of_some_tasks(memory: Store) -> None:
+    run(memory, sm2, 8)
+    everything = list(memory.reviews())
+    tasks = {review.task for review in everything[::3]}
+    assert list(memory.reviews_of(tasks)) == [r for r in everything if r.task in tasks]
+    assert list(memory.reviews_of(["stranger"])) == list(memory.reviews_of([])) == []
+    by_card = [r for _, history in memory.histories() for r in history]
+    assert sorted(by_card, key=str) == sorted(everything, key=str)
+    assert len(list(memory.histories())) == len({r.task for r in everything})
+
+
+def test_cards_are_numbered_in_the_order_of_their_first_reviews(memory: Store) -> None:
+    run(memory, sm2, 6)
+    first: dict[str, int] = {}
+    for one in memory.reviews():
+        first.setdefault(one.task, one.round)
+    rows = memory._db.execute("SELECT nth, task FROM cards WHERE nth IS NOT NULL ORDER BY nth")
+    numbers, tasks = zip(*rows, strict=True)
+    assert list(numbers) == list(range(1, len(first) + 1))
+    assert [first[task] for task in tasks] == sorted(first.values())
 
 
 def test_no_call_of_a_round_scans_the_cards(memory: Store, tmp_path: Path) -> None:
@@ -266,7 +367,7 @@ def test_no_call_of_a_round_scans_the_cards(memory: Store, tmp_path: Path) -> No
     seen: list[str] = []
     memory._db.set_trace_callback(seen.append)
     memory.due(9, 5, "overdue"), memory.due(9, 5, "ease"), memory.new_ids(5)
-    memory.n_due(9, limit=5), memory.next_due_round(), memory.counts(), memory.intervals()
+    memory.n_due(9), memory.next_due_round(), memory.counts(), memory.intervals()
     memory.record(9, [review("t1", 9, 1)], sm2.update)
     memory._db.set_trace_callback(None)
     assert len(seen) > 10

@@ -156,3 +156,22 @@ configs = st.fixed_dictionaries(
 def test_to_dict_and_from_dict_are_inverse_through_json(data: dict[str, Any]) -> None:
     config = from_dict(data, "test")
     assert from_dict(json.loads(json.dumps(to_dict(config))), "test") == config
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["eval.panel=4", "eval.n=1"], ["eval.panel", "eval.n of 2"]),
+        (["eval.panel=-1"], ["eval.panel", "0 or more"]),
+        (["eval.rounds=[4, -1]"], ["eval.rounds"]),
+        (["finetune.steps_per_round=-1"], ["finetune.steps_per_round"]),
+        (["finetune.tokens_per_round=-1"], ["finetune.tokens_per_round"]),
+    ],
+)
+def test_budgets_and_panels_have_bounds(texts: list[str], words: list[str]) -> None:
+    message = error_of(None, *texts)
+    assert all(word in message for word in words), message
+
+
+def test_evaluation_rounds_are_a_list_of_numbers() -> None:
+    assert load(None, ["eval.rounds=[0, 4, 8]"]).eval.rounds == (0, 4, 8)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srs.examples import REJECTED, Target, preference_pairs, sft_examples
+from srs.examples import REJECTED, Target, preference_pairs, sft_examples, step_batches
 from srs.fingerprint import fingerprint
 from srs.prompts import extract_code
 from srs.types import Candidate, Outcome, PreferencePair, SftExample, Task, Verdict
@@ -281,3 +281,58 @@ def test_a_history_is_read_once() -> None:
     found = preference_pairs(iter(history), round=9, max_per_task=2, max_age_rounds=0, max_pairs=0, seed=0, chat=False)  # fmt: skip
     assert len(found) == 600
     assert len(sft_examples(tasks, iter(history), target="self", max_per_task=1, chat=False)) == 300
+
+
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30),
+    tokens=st.integers(0, 2000),
+    steps=st.integers(0, 12),
+    epochs=st.integers(1, 3),
+    batch_size=st.integers(1, 9),
+    seed=st.integers(0, 5),
+)
+def test_a_budget_is_exact_in_steps_and_within_an_example_in_tokens(
+    sizes: list[int], tokens: int, steps: int, epochs: int, batch_size: int, seed: int
+) -> None:
+    def batches() -> list[list[int]]:
+        return step_batches(
+            sizes, tokens=tokens, steps=steps, epochs=epochs, batch_size=batch_size, seed=seed
+        )
+
+    made = batches()
+    assert made == batches(), "the same seed draws the same"
+    drawn = [index for batch in made for index in batch]
+    lengths = {len(batch) for batch in made}
+    assert min(lengths) >= 1
+    assert max(lengths) - min(lengths) <= 1
+    if steps:
+        assert len(made) == steps
+    else:
+        assert max(lengths) <= batch_size
+        assert len(made) == -(-len(drawn) // batch_size)
+    times = [drawn.count(index) for index in range(len(sizes))]
+    assert max(times) - min(times) <= 1, "none comes again before all have come"
+    spent = sum(sizes[index] for index in drawn)
+    if tokens and len(drawn) > max(steps, 1):
+        assert abs(spent - tokens) <= max(sizes) / 2
+    if not tokens:
+        assert len(drawn) == max(epochs * len(sizes), steps)
+
+
+def test_a_budget_too_small_for_its_steps_gives_each_step_one_example() -> None:
+    made = step_batches([10, 10, 10], tokens=5, steps=4, epochs=1, batch_size=8, seed=0)
+    assert [len(batch) for batch in made] == [1, 1, 1, 1]
+
+
+def test_the_order_of_a_budget_is_the_seeds() -> None:
+    orders = {
+        tuple(step_batches([1] * 12, tokens=0, steps=1, epochs=1, batch_size=8, seed=seed)[0])
+        for seed in range(6)
+    }
+    assert len(orders) == 6
+
+
+@pytest.mark.parametrize("sizes", [[], [3, 0]])
+def test_a_budget_of_nothing_is_refused(sizes: list[int]) -> None:
+    with pytest.raises(ValueError, match="one token or more"):
+        step_batches(sizes, tokens=10, steps=1, epochs=1, batch_size=1, seed=0)

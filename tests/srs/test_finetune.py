@@ -298,3 +298,63 @@ def test_unknown_target_modules_are_the_users_error(base: Base, tmp_path: Path) 
 def test_a_missing_model_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model\.path"):
         open_tuner(_config(tmp_path / "gone"), tmp_path / "log")
+
+
+def _sizes(examples: list[SftExample]) -> list[int]:
+    return [len(completion_ids(e.prompt, e.completion, TOKENIZER, chat=True)[1]) for e in examples]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "steps"),
+    [(300, 5), (1500, 7), (40, 4), (0, 5), (300, 0)],
+    ids=["part of the lap", "several laps", "one each step", "steps alone", "tokens alone"],
+)
+def test_a_rounds_budget_is_met_by_the_real_trainer(
+    base: Base, tmp_path: Path, tokens: int, steps: int
+) -> None:
+    config = dataclasses.replace(LORA, tokens_per_round=tokens, steps_per_round=steps, epochs=2)
+    sizes = _sizes(EXAMPLES)
+    results = [
+        sft(base, config, EXAMPLES, start=None, out=tmp_path / name, seed=3) for name in "ab"
+    ]
+    assert results[0] == results[1]
+    assert _digest(tmp_path / "a") == _digest(tmp_path / "b")
+    if steps:
+        assert results[0].n_steps == steps
+    if not tokens:
+        assert results[0].n_tokens == 2 * sum(sizes)
+    elif tokens > 40:
+        assert abs(results[0].n_tokens - tokens) <= max(sizes) / 2
+    else:
+        assert results[0].n_tokens <= steps * max(sizes), "no more than an example a step"
+
+
+def test_a_budgeted_step_in_micro_batches_adds_up(base: Base, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    weights = []
+    for size in (4, 3, 1):
+        config = dataclasses.replace(LORA, micro_batch_size=size, batch_size=12, steps_per_round=2)
+        out = tmp_path / str(size)
+        result = sft(base, config, EXAMPLES, start=None, out=out, seed=0)
+        assert (result.n_steps, result.n_tokens) == (2, sum(_sizes(EXAMPLES)))
+        weights.append(load_file(out / "adapter_model.safetensors"))
+    for name, values in weights[0].items():
+        assert values.abs().max() > 0, name
+        for other in weights[1:]:
+            assert values.sub(other[name]).abs().max() < 1e-4, name
+
+
+def test_one_budgeted_step_is_an_ordinary_step(base: Base, tmp_path: Path) -> None:
+    """The budget changes what is drawn, not how it is learned."""
+    from safetensors.torch import load_file
+
+    config = dataclasses.replace(LORA, batch_size=12, micro_batch_size=12)
+    plain = sft(base, config, EXAMPLES, start=None, out=tmp_path / "plain", seed=0)
+    budget = dataclasses.replace(config, steps_per_round=1, micro_batch_size=4)
+    made = sft(base, budget, EXAMPLES, start=None, out=tmp_path / "budget", seed=0)
+    assert (plain.n_steps, plain.n_tokens) == (made.n_steps, made.n_tokens)
+    assert plain.loss == pytest.approx(made.loss, rel=1e-5)
+    one, two = (load_file(tmp_path / n / "adapter_model.safetensors") for n in ("plain", "budget"))
+    for name, values in one.items():
+        assert values.sub(two[name]).abs().max() < 1e-4, name

@@ -324,7 +324,7 @@ def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_the_command_rebuilds_a_report_from_the_directory_alone(tmp_path: Path) -> None:
     """Tasks come from the config's source, intervals from the memory; without the source, ids."""
     from memory.store import Store
-    from scheduler.plan import policy
+    from scheduler.policies import policy
     from srs.types import Review
 
     rows = [

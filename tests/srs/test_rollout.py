@@ -10,7 +10,7 @@ from sandbox.pool import open_sandbox
 from sandbox.runner import Limits, Sandbox, SandboxConfig
 from srs.generate import Generator, Policy, Request, Sampling
 from srs.rollout import Known, Roller, Rollout
-from srs.types import Candidate, Task
+from srs.types import Candidate, RoundPlan, Task
 
 RIGHT, WRONG, SLOW = (
     "def f(x):\n    return x + 1\n",
@@ -106,9 +106,14 @@ def test_verdicts_come_back_in_task_order_and_equal_programs_run_once(sandbox: S
     assert all(v.round == 4 for v in rollout.verdicts)
     assert (jobs, heard) == (6, 12)
     assert len(set(seeds)) == 3
-    assert [(r.task, r.n_passed, r.n_graded) for r in rollout.reviews()] == [
-        ("a", 2, 4), ("b", 2, 4), ("c", 2, 4)
+    plan = RoundPlan(round=4, new=("a",), review=(), audit=("b",), probe=("c",))
+    assert [(r.task, r.round, r.n_passed, r.n_graded, r.kind) for r in rollout.reviews(plan)] == [
+        ("a", 4, 2, 4, "practice"), ("b", 4, 2, 4, "audit"), ("c", 4, 2, 4, "probe")
     ]  # fmt: skip
+    practised = rollout.of(plan.practised)
+    assert [(c.task, v.task, c.index) for c, v in practised.graded] == [
+        ("a", "a", index) for index in range(4)
+    ]
 
 
 def test_known_programs_are_not_graded_again_but_time_outs_are(sandbox: Sandbox) -> None:

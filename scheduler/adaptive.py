@@ -1,0 +1,169 @@
+"""Ours: a discounted posterior of the pass rate, and a stability that gaps must prove.
+
+Each card is a small Bayesian filter. Between two reviews its pass rate is predicted: practice lifts it,
+time takes part of it away, and certainty fades because the model changes. At a review the candidates are
+added as evidence, and the stability grows with the gap that a success survived or falls with the surprise
+of a failure. docs/policies.md gives the equations, their sources, and what each constant stands for.
+
+All that choosing needs is fixed at review time, so a store can choose by index: ``due_round``, the
+``stage`` (which share of the reviews the card competes for) and the ``priority`` within it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Final
+
+from scheduler import evidence
+from scheduler.evidence import RECALLED, last_round
+from srs.types import Card, CardStatus, DueOrder, Review
+
+name: Final = "adaptive"
+order: Final[DueOrder] = "priority"
+shares: Final[tuple[float, ...]] = (0.5, 0.4, 0.1)
+"""Of what is being acquired, what is held, and what nothing solves: none of them starves the others."""
+whole_pool: Final = False
+
+STAGES: Final = ("acquire", "hold", "parole")
+RETENTION: Final = 0.9
+"""A held task is due when this much is left of what forgetting can take: after ``stability`` rounds."""
+KEPT: Final = 0.8
+"""Share of a pass rate that general skill keeps however long a task isn't practised."""
+GAIN: Final = 0.4
+"""Share of the failures that one practice turns into passes (first runs of the tiny lab, 108 pairs)."""
+GROWTH: Final = 1.5
+"""Rounds of stability gained per round of gap survived with every candidate passing; SM-2's ease - 1."""
+LAPSE: Final = 0.1
+"""Share of the stability that a total surprise leaves: predicted 1, observed 0."""
+MIN_STABILITY, MAX_STABILITY = 1.0, 1_000.0
+"""Rounds."""
+HELD: Final = 0.8
+"""Expected pass rate from which a task is held rather than acquired."""
+GRADUATE_STREAK: Final = 3
+GRADUATE_GAP_ROUNDS: Final = 8
+GRADUATE_BOUND: Final = 0.75
+"""Graduation: so many successes, such a gap survived, and the posterior's lower bound this high."""
+SKIP_ZEROS: Final = 5
+
+
+def update(card: Card | None, review: Review) -> Card:
+    """The card after one review. Pure; ``card`` is None at the first one."""
+    expected, gap, passes, fails = 0.0, 0, 0.0, 0.0
+    if card is not None:
+        gap = review.round - last_round(card)
+        expected = _recall(card, gap)
+        certainty = (card.passes + card.fails) * evidence.weight(gap)
+        passes, fails = expected * certainty, (1 - expected) * certainty
+    passes, fails = passes + review.n_passed, fails + (review.n_graded - review.n_passed)
+    stability = _stability(card, review, passes, fails, gap, expected)
+    status = _status(card, review, passes, fails, gap)
+    interval = max(1, round(stability))
+    if review.pass_rate < RECALLED:
+        interval = _back_off(card, review)
+    if review.kind == "practice":
+        gain = GAIN / max(1, evidence.zeros(card, review))
+        passes, fails = passes + gain * fails, fails - gain * fails
+    after = dataclasses.replace(
+        evidence.reviewed(card, review, interval_rounds=interval, status=status),
+        stability=stability,
+        passes=passes,
+        fails=fails,
+    )
+    stage = _stage(after)
+    surprise = max(0.0, expected - review.pass_rate) if _lapsed(card, after) else 0.0
+    return dataclasses.replace(after, stage=stage, priority=_priority(after, stage) + surprise)
+
+
+def predict(card: Card, round: int) -> float | None:
+    """The share of candidates expected to pass: what practice left, less what time took since."""
+    return _recall(card, max(0, round - last_round(card)))
+
+
+def why(before: Card | None, review: Review, after: Card) -> str:
+    """The reason for ``after``'s interval and status, in words."""
+    if review.pass_rate >= RECALLED:
+        words = f"success: due after its stability, {after.stability:.1f} rounds"
+        if before is not None:
+            gap = review.round - last_round(before)
+            words += f" (was {before.stability:.1f}; a gap of {gap} was survived)"
+    elif review.n_passed == 0 and after.interval_rounds > 1:
+        words = (
+            f"nothing passed {after.zeros} times in a row: "
+            f"the distance doubles each time, up to {2**SKIP_ZEROS} rounds"
+        )
+    elif _lapsed(before, after):
+        assert before is not None
+        words = (
+            f"a lapse: again next round; stability {before.stability:.1f} to {after.stability:.1f}"
+        )
+    else:
+        words = f"failed (less than {RECALLED:.0%} passed): again next round"
+    was = None if before is None else before.status
+    if after.status != was and after.status == "graduated":
+        words += (
+            f"; graduated: {GRADUATE_STREAK} successes or more, a gap of {GRADUATE_GAP_ROUNDS} rounds "
+            f"or more survived, and the pass rate is above {GRADUATE_BOUND} to the posterior"
+        )
+    elif after.status != was and after.status == "skipped":
+        words += "; skipped until an audit sees one pass"
+    elif was is not None and after.status != was:
+        words += f"; no longer {was}"
+    if after.status != "active":
+        return words
+    return f"{words}; queue '{STAGES[after.stage]}', priority {after.priority:.2f}"
+
+
+def _recall(card: Card, gap: int) -> float:
+    left = math.pow(RETENTION, gap / card.stability)
+    return evidence.mean(card.passes, card.fails) * (KEPT + (1 - KEPT) * left)
+
+
+def _stability(
+    card: Card | None, review: Review, passes: float, fails: float, gap: int, expected: float
+) -> float:
+    """Rounds until `RETENTION` is left, after the review whose posterior ``passes`` and ``fails`` make."""
+    p = evidence.mean(passes, fails)
+    if card is None:
+        stability = math.sqrt(p / (1 - p))
+    elif review.pass_rate >= RECALLED:
+        stability = card.stability + GROWTH * gap * max(0.0, 2 * p - 1)
+    else:
+        stability = card.stability * math.pow(LAPSE, max(0.0, expected - review.pass_rate))
+    return min(MAX_STABILITY, max(MIN_STABILITY, stability))
+
+
+def _status(card: Card | None, review: Review, passes: float, fails: float, gap: int) -> CardStatus:
+    if evidence.zeros(card, review) >= SKIP_ZEROS:
+        return "skipped"
+    if card is None or review.pass_rate < RECALLED:
+        return "active"
+    proven = (
+        card.streak + 1 >= GRADUATE_STREAK
+        and gap >= GRADUATE_GAP_ROUNDS
+        and evidence.lower_bound(passes, fails) >= GRADUATE_BOUND
+    )
+    return "graduated" if proven or card.status == "graduated" else "active"
+
+
+def _back_off(card: Card | None, review: Review) -> int:
+    """A failed task returns at once, while it is cheap to repair; a hopeless one at doubling distances."""
+    return 1 << min(SKIP_ZEROS, max(0, evidence.zeros(card, review) - 1))
+
+
+def _stage(card: Card) -> int:
+    if card.zeros >= 2:
+        return 2
+    held = card.last_pass_rate >= RECALLED and evidence.mean(card.passes, card.fails) >= HELD
+    return 1 if held else 0
+
+
+def _priority(card: Card, stage: int) -> float:
+    """Candidates lost per round of waiting for a held task, else the learnability p(1-p)."""
+    if stage == 1:
+        return _recall(card, card.interval_rounds) - _recall(card, card.interval_rounds + 1)
+    return evidence.learnability(card.passes, card.fails)
+
+
+def _lapsed(before: Card | None, after: Card) -> bool:
+    return before is not None and after.lapses > before.lapses

@@ -1,0 +1,53 @@
+"""Leitner's boxes: a success moves a task one box on, a failure back to the first.
+
+Source: S. Leitner, "So lernt man lernen", Herder 1972: five compartments, each visited more rarely than
+the one before; what passes the last one leaves the file. Here each box waits twice as long as the last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+from scheduler.evidence import RECALLED, reviewed
+from srs.types import Card, CardStatus, DueOrder, Review
+
+name: Final = "leitner"
+order: Final[DueOrder] = "overdue"
+shares: Final[tuple[float, ...]] = ()
+whole_pool: Final = False
+
+LAST_BOX: Final = 4
+
+
+def update(card: Card | None, review: Review) -> Card:
+    """The card after one review; ``stage`` is its box. Pure; ``card`` is None at the first one."""
+    box, status = 0, _status(card, review)
+    if review.pass_rate >= RECALLED:
+        # A new task stands in the first box, as every new card of Leitner's does.
+        box = min(LAST_BOX, (0 if card is None else card.stage) + 1)
+    after = reviewed(card, review, interval_rounds=2**box, status=status)
+    return dataclasses.replace(after, stage=box)
+
+
+def _status(card: Card | None, review: Review) -> CardStatus:
+    passed_last_box = card is not None and card.stage == LAST_BOX and review.pass_rate >= RECALLED
+    return "graduated" if passed_last_box else "active"
+
+
+def predict(card: Card, round: int) -> float | None:
+    """None: there is no model."""
+    del card, round
+    return None
+
+
+def why(before: Card | None, review: Review, after: Card) -> str:
+    """The reason for ``after``'s interval and status, in words."""
+    wait = f"box {after.stage + 1} of {LAST_BOX + 1} waits {after.interval_rounds} rounds"
+    if review.pass_rate < RECALLED:
+        return f"failed (less than {RECALLED:.0%} passed): back to box 1, which waits 1 round"
+    if after.status == "graduated":
+        if before is not None and before.status == "graduated":
+            return "passed again after graduation: stays graduated"
+        return "passed in the last box: graduated"
+    return f"passed: {wait}"
