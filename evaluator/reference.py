@@ -33,15 +33,15 @@ __all__ = ["Dropped", "Expectation", "verify"]
 COMMIT_EVERY = 64
 CANARIES_TRIED, CANARIES_KEPT = 48, 16
 OPERATORS = 2
-SLOW_S = 0.4
-"""Tests that take longer apart and much less together make so many calls that the link holds them up."""
+MANY_CALLS = 8_000
+"""A call from process to process takes 50 µs: tests that make more of them run together if they can."""
 NOT_TELLING = "its tests can't tell an honest answer: they pass however an expectation is altered"
 PRONE = re.compile(
     r"(?m)^@(?!pytest\b)|\b(allclose|isclose|array_equal|all|any|zip|issubset|issuperset|assert_\w+)\("
 )
 """Comparisons that an empty value passes, whatever is expected, and decorators that may be the
 solution's: such tests get canaries too."""
-VERSION = 1
+VERSION = 2
 """Of what is cached: raised when equal inputs would now give something else."""
 
 
@@ -112,7 +112,7 @@ def _examine(
 ) -> Iterator[tuple[str, Expectation | str, bool]]:
     """Key, what was found, and whether it would be found again: split, then together, then canaries."""
     together: dict[str, Expectation | None] = {}
-    """With what was expected apart, for those that only took long there."""
+    """With what was expected apart, for those that make many calls there."""
     doubtful: dict[str, Expectation] = {}
 
     def alone(task: Task) -> Job:
@@ -126,7 +126,7 @@ def _examine(
             yield key, value, result.status != "timeout"
         elif isinstance(value, str):
             together[key] = None
-        elif result.wall_s > SLOW_S:
+        elif result.calls > MANY_CALLS:
             together[key] = value
         elif value.objects >= OPERATORS or PRONE.search(tasks[key].test):
             doubtful[key] = value
@@ -136,18 +136,16 @@ def _examine(
     def beside(task: Task) -> Job:
         return dataclasses.replace(alone(task), together=True)
 
-    slow = {key: tasks[key] for key in together}
-    for key, result in _run(slow, beside, sandbox):
+    beside_each_other = {key: tasks[key] for key in together}
+    for key, result in _run(beside_each_other, beside, sandbox):
         value, split = expectation(tasks[key], result), together[key]
         if isinstance(value, str):
             if split is None:
                 yield key, value, result.status != "timeout"
             else:
                 doubtful[key] = split
-        elif split is None or result.wall_s < SLOW_S / 2:
-            doubtful[key] = dataclasses.replace(value, together=True, objects=OPERATORS)
         else:
-            doubtful[key] = split
+            doubtful[key] = dataclasses.replace(value, together=True, objects=OPERATORS)
     for key, kept in _canaries(tasks, doubtful, sandbox, limits):
         value, split = doubtful[key], together.get(key)
         if kept:

@@ -111,7 +111,7 @@ class ExecResult:
     imported or collected. ``died``: the process ended before its last report (``os._exit``, a signal).
     ``outputs`` holds, for stdio jobs only, the captured stdout of each case, in order.
 
-    ``used``: how far the tests relied on the solution's own objects (see `sandbox.runner.Job`);
+    ``calls``: how often tests and solution called each other from process to process. ``used``: how far the tests relied on the solution's own objects (see `sandbox.runner.Job`);
     ``shared``: names they took from the solution that are standard ones: (name, module, qualified name);
     ``passed_canary``: which of the job's altered tests it passed as well, if any; ``together``: tests and
     solution ran in one process.
@@ -123,6 +123,7 @@ class ExecResult:
     outputs: tuple[str, ...] = ()
     wall_s: float = 0.0
     detail: str = ""
+    calls: int = 0
     used: int = 0
     shared: tuple[tuple[str, str, str], ...] = ()
     passed_canary: int | None = None

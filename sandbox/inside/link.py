@@ -58,6 +58,7 @@ class Link:
         self.bound = bound
         self.gone = gone
         self.level = 0
+        self.calls = 0
         self.refused = ""
         self.over = False
         self.shared: dict[str, list[str]] = {}
@@ -70,6 +71,7 @@ class Link:
         with self.busy:
             if self.over:  # an object of an earlier run's is being tidied up
                 raise RuntimeError("that run is over")
+            self.calls += 1
             encoder = Encoder(self._to_candidate)
             try:
                 message = encoder.message([*args, *kwargs.values()])
@@ -79,6 +81,7 @@ class Link:
                 frames.send(self.fd, {"do": operation, "names": list(kwargs), **message})
                 reply = self._next()
                 while "ask" in reply:
+                    self.calls += 1
                     frames.send(self.fd, self._answer(reply))
                     reply = self._next()
                 (value,) = Decoder(self._from_candidate, encoder.objects).roots(reply)

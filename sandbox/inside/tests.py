@@ -84,7 +84,7 @@ def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
         sys.stdout.flush()
         if link.refused:
             record({"stopped": words.short(link.refused)})
-        record({"used": link.level, "shared": link.shared})
+        record({"used": link.level, "shared": link.shared, "calls": link.calls})
     link.over = True
     record({"done": True})
 

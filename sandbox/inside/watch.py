@@ -104,7 +104,7 @@ def _is_record(record: object) -> bool:
     match record:
         case {"error": str()} | {"stopped": str()} | {"done": True}:
             return True
-        case {"used": int(), "shared": dict()}:
+        case {"used": int(), "shared": dict(), "calls": int()}:
             return True
         case {"collected": [*ids]}:
             return all(isinstance(i, str) for i in ids)

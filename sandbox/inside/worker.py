@@ -336,7 +336,7 @@ def _answer(records: Iterable[dict[str, Any]], ended: str, *, together: bool) ->
         if "stopped" in record and ended == "finished":
             answer["status"], answer["detail"] = "died", words.short(record["stopped"])
         if "used" in record and not together:
-            answer["used"] = record["used"]
+            answer["used"], answer["calls"] = record["used"], record["calls"]
             answer["shared"] = [[name, *where] for name, where in record["shared"].items()]
         answer["collected"] = record.get("collected", answer["collected"])
         if "test" in record:

@@ -79,6 +79,18 @@ def test_equal_content_runs_once_and_is_kept(process_sandbox: Sandbox, tmp_path:
             "together+canaries",
             2,
         ),
+        (  # so many calls would take long from process to process
+            "def test_a():\n    assert sum(f(i) for i in range(9000)) == 9000\n",
+            "def f(i):\n    return 1\n",
+            "together+canaries",
+            2,
+        ),
+        (  # slow, not chatty
+            "import time\ndef test_a():\n    time.sleep(1)\n    assert f() == 1\n",
+            "def f():\n    return 1\n",
+            "split",
+            0,
+        ),
         (
             "def test_a():\n    assert all(x == 1 for x in f())\n",
             "def f():\n    return [1, 1]\n",
