@@ -190,7 +190,7 @@ def inline_svg(figure: Figure, prefix: str) -> str:
     what the plot shows.
     """
     buffer = io.StringIO()
-    with _style():
+    with style():
         figure.savefig(buffer, format="svg", transparent=True)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -209,12 +209,13 @@ def inline_svg(figure: Figure, prefix: str) -> str:
 
 def save(figure: Figure, file: Any, kind: str) -> None:
     """Write the figure as ``kind``, svg or png, in the light theme on an opaque background."""
-    with _style():
+    with style():
         metadata = {"Date": None} if kind == "svg" else None
         figure.savefig(file, format=kind, facecolor=COLOURS["surface"], dpi=200, metadata=metadata)
 
 
-def _style() -> Any:
+def style() -> Any:
+    """The look of every figure, as a context: it holds where a figure is made and where it is saved."""
     import matplotlib
 
     return matplotlib.rc_context(
@@ -245,7 +246,7 @@ def _style() -> Any:
 def _axes() -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    with _style():
+    with style():
         figure = Figure(figsize=(5.0, 2.7), layout="constrained")
         return figure, figure.add_subplot()
 

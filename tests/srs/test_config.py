@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srs.config import Config, from_dict, load, override, to_dict
@@ -152,6 +152,7 @@ configs = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)  # a busy machine is not a broken law
 @given(configs)
 def test_to_dict_and_from_dict_are_inverse_through_json(data: dict[str, Any]) -> None:
     config = from_dict(data, "test")

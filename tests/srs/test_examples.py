@@ -3,7 +3,7 @@ from collections import Counter
 from typing import get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srs.examples import REJECTED, Target, preference_pairs, sft_examples, step_batches
@@ -283,6 +283,7 @@ def test_a_history_is_read_once() -> None:
     assert len(sft_examples(tasks, iter(history), target="self", max_per_task=1, chat=False)) == 300
 
 
+@settings(deadline=None)  # a busy machine is not a broken law
 @given(
     sizes=st.lists(st.integers(1, 60), min_size=1, max_size=30),
     tokens=st.integers(0, 2000),

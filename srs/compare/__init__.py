@@ -1,0 +1,1 @@
+"""``python -m srs.compare``: policies against each other on the real loop, at equal budgets."""

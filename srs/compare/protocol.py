@@ -1,0 +1,167 @@
+"""What a comparison will do and how it will be judged, on disk before the first run starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Self
+
+from srs import config as configs
+from srs.compare.arms import CONTROLS, SPACED, TARGET, Arm
+from srs.config import Config
+from srs.rundir import MAY_CHANGE
+from srs.types import UserError, to_json
+
+FILE: Final = "protocol.json"
+RULE: Final = (
+    "Spacing helps only if a spaced arm beats both random_review and learnability on final held-out "
+    "pass@1, with the paired bootstrap 95% interval of each difference above 0."
+)
+LEVEL: Final = 0.95
+RESAMPLES: Final = 10_000
+MIN_SEEDS: Final = 5
+LAGS: Final = (1, 2, 4, 8)
+"""Rounds between two evaluations, for forgetting."""
+ANALYSIS: Final[dict[str, Any]] = {
+    "rule": RULE,
+    "spaced": list(SPACED),
+    "controls": list(CONTROLS),
+    "target": TARGET,
+    "level": LEVEL,
+    "resamples": RESAMPLES,
+    "min_seeds": MIN_SEEDS,
+    "lags": list(LAGS),
+}
+OWN = ("run.seed", "run.rounds", "scheduler.policy")
+"""Keys of the common config that the protocol or the arms decide."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """``seed_batches``: the seeds asked for first, then those that later calls added."""
+
+    arms: tuple[Arm, ...]
+    rounds: int
+    seed_batches: tuple[tuple[int, ...], ...]
+    config: Config
+    analysis: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(ANALYSIS))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(seed for batch in self.seed_batches for seed in batch)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "arms": [to_json(arm) for arm in self.arms],
+            "rounds": self.rounds,
+            "seed_batches": [list(batch) for batch in self.seed_batches],
+            "config": _common(configs.to_dict(self.config)),
+            "analysis": self.analysis,
+        }
+
+    @classmethod
+    def from_json(cls, obj: dict[str, Any], where: str) -> Self:
+        """Keys that the config lacks take their defaults. Raises UserError naming ``where``."""
+        try:
+            return cls(
+                arms=tuple(
+                    Arm(name=a["name"], policy=a["policy"], overrides=tuple(a["overrides"]))
+                    for a in obj["arms"]
+                ),
+                rounds=obj["rounds"],
+                seed_batches=tuple(tuple(batch) for batch in obj["seed_batches"]),
+                config=configs.from_dict(obj["config"], where),
+                analysis=obj["analysis"],
+            )
+        except (KeyError, TypeError) as e:
+            raise UserError(f"{where}: damaged: {e!r}; use a new --out") from e
+
+    def extended(self, wanted: Protocol, where: str) -> Protocol:
+        """This protocol with the seeds that ``wanted`` adds.
+
+        Raises UserError when the two differ in anything else, or ``wanted`` lacks a seed.
+        """
+        for key, before, after in _differences(self, wanted):
+            raise UserError(
+                f"{where}: this comparison was begun with {key} = {json.dumps(before)}, not "
+                f"{json.dumps(after)}; ask for the same again, or use a new --out"
+            )
+        if missing := [seed for seed in self.seeds if seed not in wanted.seeds]:
+            raise UserError(
+                f"{where}: this comparison was begun with seed {missing[0]} as well: seeds can be "
+                "added, not taken away; raise --seeds, or use a new --out"
+            )
+        added = tuple(seed for seed in wanted.seeds if seed not in self.seeds)
+        batches = (*self.seed_batches, added) if added else self.seed_batches
+        return dataclasses.replace(self, seed_batches=batches)
+
+
+def agree(out: Path, wanted: Protocol) -> Protocol:
+    """Write the protocol of a new comparison, or extend the stored one. Raises UserError."""
+    file = out / FILE
+    protocol = wanted
+    if file.exists():
+        stored = read(out)
+        protocol = stored.extended(wanted, str(file))
+        if protocol == stored:
+            return stored
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps(protocol.to_json(), indent=1) + "\n")
+    except OSError as e:
+        raise UserError(f"{file}: cannot be written: {e.strerror}") from e
+    return protocol
+
+
+def read(out: Path) -> Protocol:
+    """The protocol of the comparison in ``out``. Raises UserError when there is none to use."""
+    file = out / FILE
+    try:
+        obj = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise UserError(f"{out}: no comparison here (no {FILE}); start one with --arms") from e
+    except (OSError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read: {e}; use a new --out") from e
+    if not isinstance(obj, dict):
+        raise UserError(f"{file}: damaged: not an object; use a new --out")
+    protocol = Protocol.from_json(obj, str(file))
+    if protocol.analysis != ANALYSIS:
+        raise UserError(
+            f"{file}: this comparison was begun under another rule or analysis; judge it with the "
+            "code that began it, or use a new --out"
+        )
+    return protocol
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a file that is there whole or not at all. Raises OSError."""
+    partial = file.with_name(file.name + ".partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+
+
+def _common(config: dict[str, Any]) -> dict[str, Any]:
+    """The nested config without what the protocol says elsewhere or what changes no result."""
+    left_out = {*OWN, *MAY_CHANGE}
+    return {
+        section: {k: v for k, v in keys.items() if f"{section}.{k}" not in left_out}
+        for section, keys in config.items()
+    }
+
+
+def _differences(a: Protocol, b: Protocol) -> Iterator[tuple[str, Any, Any]]:
+    if {*a.arms} != {*b.arms}:
+        yield "--arms", [to_json(arm) for arm in a.arms], [to_json(arm) for arm in b.arms]
+    if a.rounds != b.rounds:
+        yield "--rounds", a.rounds, b.rounds
+    before, after = (_common(configs.to_dict(p.config)) for p in (a, b))
+    for section, keys in before.items():
+        for key, value in keys.items():
+            if value != after[section][key]:
+                yield f"{section}.{key}", value, after[section][key]
