@@ -23,8 +23,8 @@ COLUMNS = ("task", "round", "kind", "n_passed", "n_graded")
 FSRS_COLUMNS = ("card_id", "review_time", "review_rating", "review_state", "review_duration")
 DAY_MS = 86_400_000
 ROUND_0_MS = 1_577_880_000_000
-"""2020-01-01, noon UTC: after the year before which fsrs-optimizer drops reviews, and far enough from
-midnight that a round stays one day in whatever time zone it is read."""
+"""2020-01-01, noon UTC: after the year before which fsrs-optimizer drops reviews, and far from both the
+midnight and the four o'clock at which its day may begin."""
 FIRST, LATER = 0, 2
 """``review_state``: new, review. There are no learning steps, so never learning or relearning."""
 BATCH_ROWS = 65_536

@@ -179,8 +179,9 @@ class Worker:
         answer = _answer(watch.parsed(), ended, together=job["together"])
         went_well = answer["status"] in ("finished", "error")
         statuses = self._end(own, runner=None if went_well else kind)
+        for_memory = self._killed_for_memory(statuses)
         if answer["status"] == "died":
-            if self._killed_for_memory(statuses):
+            if for_memory:
                 answer["status"] = "memory"
             elif answer["detail"] == tests.STOPPED and not job["together"]:
                 answer["detail"] += f": {_ending(statuses[0])}"
@@ -255,6 +256,7 @@ class Worker:
             finally:
                 watch.close()
                 status = self._end(None)
+            for_memory = self._killed_for_memory(status)
             if ended != "died":
                 answer["status"] = ended
                 break
@@ -263,7 +265,7 @@ class Worker:
             message = _message(status[0], error)
             outcome = "failed" if status[0] else "passed"
             answer["reports"].append({"id": name, "outcome": outcome, "message": message})
-            if self._killed_for_memory(status) or "MemoryError" in message:
+            if for_memory or "MemoryError" in message:
                 answer["status"], answer["detail"] = "memory", message
                 break
         answer["wall_s"] = time.monotonic() - start
@@ -313,11 +315,13 @@ class Worker:
         return statuses
 
     def _killed_for_memory(self, statuses: list[int]) -> bool:
-        """Whether the kernel killed one of those processes for its control group's memory limit."""
-        if not any(os.WIFSIGNALED(s) and os.WTERMSIG(s) == signal.SIGKILL for s in statuses):
-            return False
+        """Whether the kernel killed one of those processes for its control group's memory limit.
+
+        Asked after every run: what it killed in one mustn't be taken for the end of another.
+        """
         before, self.oom_kills = self.oom_kills, _oom_kills()
-        return self.oom_kills > before
+        killed = any(os.WIFSIGNALED(s) and os.WTERMSIG(s) == signal.SIGKILL for s in statuses)
+        return killed and self.oom_kills > before
 
 
 def _answer(records: Iterable[dict[str, Any]], ended: str, *, together: bool) -> dict[str, Any]:
