@@ -167,13 +167,23 @@ class Warm:
             return module
 
         python.import_path = load  # type: ignore[attr-defined] # what collecting the module calls; its errors are worded as ever
-        self.session.items = []
         self.session.testsfailed = 0
         self.session.shouldstop = self.session.shouldfail = False
         self.module = pytest.Module.from_parent(self.session, path=Path(self.path))
         reporter = Reporter(record, file)
         self.run(reporter)
         self.config.pluginmanager.unregister(reporter)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the module and its tests: a thousand parametrized ones are megabytes."""
+        self.session.items = []
+        del self.module
+        self.session._collection_cache.clear()
+        fixtures: Any = self.session._fixturemanager
+        for by_node in (*fixtures._arg2node2fixturedefs.values(), fixtures._node_autousenames):
+            for node in [node for node in by_node if node is not self.session]:
+                del by_node[node]
 
 
 def run(warm: Warm, file: TestFile, record: Record) -> None:

@@ -1,8 +1,12 @@
 """Which test files run without pytest, and that it makes no difference to what is reported."""
 
 import ast
+import os
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -296,6 +300,39 @@ def test_b(other): pass
         assert seen(result)[2] == [("test_a[1]", "passed"), ("test_a[2]", "failed")]
     for result in results[1::2]:
         assert seen(result)[2] == [("test_a", "passed"), ("test_b", "error")]
+
+
+def test_a_session_lets_go_of_each_file(tmp_path: Path) -> None:
+    """Nothing of a thousand parametrized tests is left after their file: in a process, not in this one."""
+    program = """
+import gc, pytest
+from sandbox.inside.pytest_run import Warm
+from sandbox.inside.tests import TestFile
+warm = Warm({home!r})
+file = TestFile({test!r})
+file.compile_for_pytest(warm.path)
+def nodes():
+    gc.collect()
+    return sum(isinstance(x, (pytest.Function, pytest.Module)) for x in gc.get_objects())
+before = nodes()
+for _ in range(2):
+    sent = []
+    warm.run_module(file, sent.append)
+    print(sum("test" in line for line in sent), nodes() - before)
+"""
+    test = (
+        "import pytest\n@pytest.fixture\ndef one(): return 1\n"
+        "class TestA:\n    @pytest.mark.parametrize('x', range(50))\n"
+        "    def test_a(self, x, one): assert x\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program.format(home=str(tmp_path), test=test)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert done.stdout.split("\n")[-3:] == ["50 0", "50 0", ""]
 
 
 def test_both_say_what_failed(process: Sandbox) -> None:
