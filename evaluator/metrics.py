@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 
 from srs.types import Verdict
@@ -44,6 +47,89 @@ def format_error_rate(verdicts: Iterable[Verdict]) -> float | None:
     return sum(missing) / len(missing) if missing else None
 
 
+def parses(code: str) -> bool:
+    """Whether Python's grammar accepts ``code`` (`ast.parse`, on the interpreter that runs this)."""
+    return _accepted(code, ast.PyCF_ONLY_AST)
+
+
+def compiles(code: str) -> bool:
+    """Whether ``code`` compiles to bytecode (`compile`, nothing is run).
+
+    Stricter than `parses`: a ``return`` outside a function parses and doesn't compile. That names are
+    defined and imports exist is not checked.
+    """
+    return _accepted(code, 0)
+
+
+def _accepted(code: str, flags: int) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the model's code, which is only read
+            compile(code, "<candidate>", "exec", flags, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def parse_rate(codes: Iterable[str | None]) -> float | None:
+    """Share of candidates that `parses` accepts; None (no code) isn't. None when there are none.
+
+    `srs.prompts.extract_code` only returns what parses: over its results this is 1 - the format-error
+    rate. It says more about code that came without that step.
+    """
+    accepted = [code is not None and parses(code) for code in codes]
+    return sum(accepted) / len(accepted) if accepted else None
+
+
+def compile_rate(codes: Iterable[str | None]) -> float | None:
+    """Share of candidates that `compiles` accepts, counted as in `parse_rate`; never above it."""
+    accepted = [code is not None and compiles(code) for code in codes]
+    return sum(accepted) / len(accepted) if accepted else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CleanShare:
+    """A share that rests on an analyzer: ``n_clean`` of ``n``, of which ``n_analysed`` were analysable."""
+
+    n: int
+    n_analysed: int
+    n_clean: int
+
+    @property
+    def value(self) -> float | None:
+        """n_clean / n, so what can't be analysed counts against it; None when n is 0."""
+        return self.n_clean / self.n if self.n else None
+
+    @property
+    def coverage(self) -> float | None:
+        """n_analysed / n; None when n is 0."""
+        return self.n_analysed / self.n if self.n else None
+
+
+def error_free_rate(clean: Iterable[bool | None]) -> CleanShare:
+    """EFR: share of first answers in which the analyzer found nothing at or above its severity floor.
+
+    Give one value a task, that of the first answer, before any repair. True: no finding. None: not
+    analysable (no code, a syntax error, an analyzer that gave up), which is not clean. It was reported
+    for prompts without tests, where a program that does nothing is clean too: where there are tests,
+    read it beside `pass_and_clean`.
+    """
+    return pass_and_clean((True, value) for value in clean)
+
+
+def pass_and_clean(results: Iterable[tuple[bool, bool | None]]) -> CleanShare:
+    """Share of candidates that pass their tests and are clean, given as (passed, clean).
+
+    ``clean`` as in `error_free_rate`. Never above the pass rate, nor above the error-free rate.
+    """
+    pairs = list(results)
+    return CleanShare(
+        n=len(pairs),
+        n_analysed=sum(clean is not None for _, clean in pairs),
+        n_clean=sum(passed and clean is True for passed, clean in pairs),
+    )
+
+
 def bootstrap_ci(
     values: Sequence[float], *, seed: int = 0, n_resamples: int = 10_000, level: float = 0.95
 ) -> tuple[float, float]:
@@ -64,6 +150,39 @@ def bootstrap_ci(
         rows = min(chunk, n_resamples - start)
         means[start : start + rows] = data[rng.integers(len(data), size=(rows, len(data)))].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def ratio_ci(
+    sums: Sequence[tuple[float, float]],
+    *,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of sum(numerators) / sum(denominators), resampling whole clusters.
+
+    ``sums``: each cluster's two sums, such as a user's acceptances and suggestions. Clusters are drawn
+    with replacement and the ratio is taken anew, so what is alike within a cluster doesn't narrow the
+    interval (Davison & Hinkley 1997, sections 2.4 and 3.8). Resamples whose denominator is 0 are left
+    out. Raises ValueError when all denominators are 0, one is negative, or ``level`` is not between 0
+    and 1.
+    """
+    import numpy as np
+
+    data = np.asarray(sums, dtype=np.float64).reshape(-1, 2)
+    if not 0 < level < 1 or not data[:, 1].sum() > 0 or data[:, 1].min() < 0:
+        raise ValueError(f"bootstrap of {len(data)} ratios at level {level}")
+    rng = np.random.default_rng(seed)
+    n = len(data)
+    draws = np.empty((n_resamples, 2))
+    chunk = max(1, 2_000_000 // n)  # bounds the index matrix to 16 MB
+    for start in range(0, n_resamples, chunk):
+        rows = min(chunk, n_resamples - start)
+        drawn = rng.integers(n, size=(rows, n))
+        draws[start : start + rows] = np.stack([data[:, i][drawn].sum(1) for i in (0, 1)], axis=1)
+    defined = draws[draws[:, 1] > 0]
+    low, high = np.quantile(defined[:, 0] / defined[:, 1], [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -23,6 +23,7 @@ from evaluator.grade import grade_batch
 from evaluator.reference import verify
 from sandbox import battery
 from sandbox.battery.program import Program
+from sandbox.docker import OWNER_LABEL, owner
 from sandbox.pool import open_sandbox
 from sandbox.runner import SandboxConfig
 from srs.types import Candidate, Task, Verdict
@@ -63,28 +64,40 @@ class Level:
 
 
 def level() -> Level:
-    """Of this process, the sandbox's and what they started: found by the worker's program or parentage."""
-    pages = processes = 0
+    """Of this process, its descendants, and its containers: not of other runs on the machine."""
+    containers = subprocess.run(
+        ["docker", "ps", "-aq", "--no-trunc", "--filter", f"label={OWNER_LABEL}={owner()}"],
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    parents: dict[int, int] = {}
+    pages: dict[int, int] = {}
+    ours = {os.getpid()}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            command = (entry / "cmdline").read_bytes()
-            if int(entry.name) == os.getpid() or b"inside/main.py" in command:
-                pages += int((entry / "statm").read_text().split()[1])
-                processes += 1
+            pid = int(entry.name)
+            parents[pid] = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
+            pages[pid] = int((entry / "statm").read_text().split()[1])
+            cgroup = (entry / "cgroup").read_text()
         except OSError:  # ended meanwhile
             continue
-    listed = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", "label=srs.sandbox.owner"],
-        capture_output=True,
-        text=True,
-    )
+        if any(container in cgroup for container in containers):
+            ours.add(pid)
+    for pid in parents:
+        line, above = [], pid
+        while above in parents and above not in ours:
+            line.append(above)
+            above = parents[above]
+        if above in ours:
+            ours.update(line)
+    ours &= pages.keys()
     return Level(
-        rss_mib=pages * resource.getpagesize() / 2**20,
-        processes=processes,
+        rss_mib=sum(pages[pid] for pid in ours) * resource.getpagesize() / 2**20,
+        processes=len(ours),
         mounts=len(Path("/proc/self/mounts").read_text().splitlines()),
-        containers=len(listed.stdout.split()),
+        containers=len(containers),
         files=len(list(Path("/proc/self/fd").iterdir())),
     )
 

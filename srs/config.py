@@ -110,7 +110,9 @@ class DpoConfig:
     max_age_rounds: int = 0
     """Ignore candidates older than so many rounds; 0 = no bound."""
     max_pairs: int = 0
-    """At most so many pairs in all; 0 = no bound."""
+    """At most so many of the run's own pairs in all; 0 = no bound."""
+    extra_pairs: tuple[str, ...] = ()
+    """Files of pairs to train on as well: of `evaluator.repair`, `evaluator.imports` or another run."""
     collapse_nats: float = 0.0
     """Stop when the chosen answers' mean log-probability fell by so many nats; 0 = never."""
 

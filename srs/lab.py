@@ -22,13 +22,14 @@ from srs.evaluation import Evaluation, evaluate
 from srs.finetune import Tuner, open_tuner
 from srs.generate import Generator, Policy, Sampling, open_generator
 from srs.planning import Planner
+from srs.preferences import load_pairs
 from srs.progress import Progress
 from srs.rollout import Known, Roller
 from srs.rundir import RunDir
 from srs.splits import draw
 from srs.streams import derive_seed
 from srs.tasks import TaskSet
-from srs.types import Task, UserError
+from srs.types import PreferencePair, Task, UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,9 @@ class Lab:
     generator: Generator
     tuner: Tuner
     progress: Progress
+    extra_pairs: Sequence[PreferencePair]
+    notice: str | None
+    """The licence of the tasks."""
     known_verdicts: Known = dataclasses.field(default_factory=dict)
 
     @property
@@ -108,6 +112,8 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
     Raises UserError for input that can't be used and SandboxError for a broken sandbox.
     """
     config = run.config
+    # Read before anything starts: a bad file is no news for the end of a long run.
+    extra_pairs = [pair for file in config.dpo.extra_pairs for pair in load_pairs(Path(file))]
     with contextlib.ExitStack() as stack:
         rounds_done = max(len(run.metrics()) - 1, 0)
         progress = stack.enter_context(Progress(config.run.rounds, rounds_done=rounds_done))
@@ -165,6 +171,8 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
             generator=generator,
             tuner=tuner,
             progress=progress,
+            extra_pairs=extra_pairs,
+            notice=task_set.notice,
         )
 
 

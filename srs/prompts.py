@@ -21,6 +21,7 @@ FENCE = re.compile(
 )
 PYTHON_TAGS = frozenset({"", "py", "python", "python3"})
 PLAIN_STOPS = ("\n```",)
+PROBLEMS_SHOWN, PROBLEM_CHARACTERS = 10, 600
 
 
 class Tokenizer(Protocol):
@@ -57,6 +58,35 @@ def user_message(task: Task) -> str:
         parts.append(f"Start from this declaration:\n```python\n{task.declaration.strip()}\n```")
     parts.append("Answer with one Python code block.")
     return "\n\n".join(parts)
+
+
+def repair_prompt(task: Task, code: str | None, problems: Sequence[str]) -> str:
+    """A question that asks for the task again, with an earlier answer and what is wrong with it.
+
+    It stands in for ``task.question``; `user_message` adds the rest as ever, so that the task itself is
+    never dropped. ``code`` None = the earlier answer held no program. At most `PROBLEMS_SHOWN` problems
+    are told, each cut to `PROBLEM_CHARACTERS`. Raises ValueError when there is no problem to tell.
+    """
+    if not problems:
+        raise ValueError(f"{task.id}: nothing to repair")
+    parts = [task.question.strip()]
+    if code is not None:
+        longest = max(map(len, re.findall("`+", code)), default=0)
+        fence = "`" * max(3, longest + 1)
+        parts.append(f"An earlier answer was:\n{fence}python\n{code.strip(chr(10))}\n{fence}")
+    lines = [_problem(text) for text in problems[:PROBLEMS_SHOWN]]
+    if len(problems) > PROBLEMS_SHOWN:
+        lines.append(f"- and {len(problems) - PROBLEMS_SHOWN} more")
+    parts.append("What is wrong with the earlier answer:\n" + "\n".join(lines))
+    parts.append("Write the whole program again, with this put right.")
+    return "\n\n".join(parts)
+
+
+def _problem(text: str) -> str:
+    text = text.strip()
+    if len(text) > PROBLEM_CHARACTERS:
+        text = text[:PROBLEM_CHARACTERS].rstrip() + " …"
+    return "- " + textwrap.indent(text, "  ").lstrip()
 
 
 def render(task: Task, tokenizer: Tokenizer, *, chat: bool) -> str:

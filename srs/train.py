@@ -176,6 +176,7 @@ def prefer(lab: Lab) -> None:
         seed=lab.seed(last, "pairs"),
         chat=lab.generator.chat,
     )
+    pairs += lab.extra_pairs
     lab.run.write_records("pairs.jsonl", pairs)
     result = None
     if pairs:
@@ -210,8 +211,24 @@ def conclude(lab: Lab) -> None:
         lab.run.write_json(f"evaluation/{name}.json", evaluation)
     comparison = compare(evaluations["base"], list(evaluations.values())[-1])
     lab.run.write_json("evaluation/comparison.json", comparison)
+    export(lab)
     report = lab.write_report()
     lab.progress.conclude(evaluations, comparison, report)
+
+
+def export(lab: Lab) -> None:
+    """The evaluation as a job for Ianvs; `evaluator.export` makes others of the same run."""
+    from evaluator.ianvs_job import write_job
+    from evaluator.ianvs_run import job_of_run
+
+    job = job_of_run(
+        lab.run.path,
+        config=configs.to_dict(lab.config),
+        held_out=lab.held_out,
+        train=lab.tasks.values(),
+        licence=lab.notice,
+    )
+    write_job(job, lab.run.path / "export" / "ianvs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ PACKAGES = ("srs", "memory", "scheduler", "sandbox", "evaluator")
 NOT_OURS_TO_IMPORT = {"ianvs", "templates", "tiny"}
 HEAVY = {
     "torch", "vllm", "trl", "peft", "transformers", "accelerate", "datasets", "docker", "ray",
-    "gradio", "matplotlib", "torch_npu",
+    "gradio", "matplotlib", "torch_npu", "sacrebleu",
 }  # fmt: skip
 MAY_IMPORT = {
     "memory": {"memory", "srs.types"},
@@ -28,8 +28,12 @@ ENTRY_POINTS = {
     "srs.train",
     "srs.compare",
     "evaluator.run",
+    "evaluator.compare",
     "evaluator.export",
+    "evaluator.repair",
     "evaluator.rewards",
+    "evaluator.telemetry",
+    "evaluator.verdicts",
     "sandbox.self_check",
     "scheduler.explain",
     "memory.export",
@@ -37,6 +41,14 @@ ENTRY_POINTS = {
 PURE = (
     "scheduler",
     "evaluator.metrics",
+    "evaluator.acceptance",
+    "evaluator.events",
+    "evaluator.comments.scores",
+    "evaluator.comments.split",
+    "evaluator.judging.agreement",
+    "evaluator.judging.prompts",
+    "evaluator.judging.rubric",
+    "evaluator.judging.summary",
     "srs.examples",
     "srs.prompts",
     "srs.splits",

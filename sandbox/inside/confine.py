@@ -64,6 +64,7 @@ CHECKED: dict[str, tuple[int, int]] = {
 """Calls that are denied or not by their arguments, as the three tables below say."""
 CLONE3 = (435, 435)
 SECCOMP = (317, 277)
+SETSID = (112, 157)
 NEWEST = 469
 """file_setattr of Linux 6.17. Calls that came later don't exist for a program; nor do those of x32."""
 
@@ -87,6 +88,11 @@ ALLOWED_ARGUMENTS: dict[str, tuple[dict[int, int], ...]] = {
     "ioprio_set": ({0: 1, 1: 0},),
 }
 """Alternatives, each ``{argument: value}``: the call is allowed when all values of one of them match."""
+
+OF_A_USER: dict[str, tuple[dict[int, int], ...]] = {
+    "setpriority": (*ALLOWED_ARGUMENTS["setpriority"], {0: 2, 2: 19}),
+}
+"""Where programs have a user of their own: all of its processes may go last (`sandbox.inside.crowd`)."""
 
 AUDIT_ARCHS = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -141,12 +147,31 @@ class Filter:
     header: _Header
 
 
-def seccomp_filter() -> Filter | None:
-    """The filter for this machine; None when the kernel or the architecture has none."""
+def seccomp_filter(*, own_users: bool = False) -> Filter | None:
+    """The filter for this machine; None when the kernel or the architecture has none.
+
+    ``own_users``: candidates run as users that nobody else is.
+    """
     column = _column()
     if column is None or not _kernel_filters(SECCOMP[column]):
         return None
-    program = instructions(column)
+    return _filter(column, instructions(column, own_users=own_users))
+
+
+def session_filter() -> Filter | None:
+    """Another, under which setsid does nothing and says that it worked; None as above.
+
+    The kernel shares the cores between sessions where it groups them (sched_autogroup): a program that
+    starts many would have as many shares.
+    """
+    column = _column()
+    if column is None or not _kernel_filters(SECCOMP[column]):
+        return None
+    number = (LOAD, 0, 0, NUMBER_OFFSET)
+    return _filter(column, [number, (EQUAL, 0, 1, SETSID[column]), *_errno(0), *_ALLOW])
+
+
+def _filter(column: int, program: Sequence[Instruction]) -> Filter:
     code = b"".join(struct.pack("=HBBI", *i) for i in program)
     return Filter(seccomp=SECCOMP[column], header=_Header(len(program), code))
 
@@ -161,14 +186,15 @@ def install_seccomp(filter: Filter) -> None:
     _call(filter.seccomp, SECCOMP_SET_MODE_FILTER, 0, ctypes.addressof(filter.header))
 
 
-def instructions(column: int) -> list[Instruction]:
+def instructions(column: int, *, own_users: bool = False) -> list[Instruction]:
     """The program for one column of the tables: 0 = x86_64, 1 = aarch64.
 
     A search tree over the call's number, for the kernel runs through it for every number when it
     installs the filter, so as to let through without it what is always allowed.
     """
     blocks = {number[column]: _errno(errno.EPERM) for number in DENIED.values()}
-    blocks |= {number[column]: _checks(name) for name, number in CHECKED.items()}
+    allowed = {**ALLOWED_ARGUMENTS, **(OF_A_USER if own_users else {})}
+    blocks |= {number[column]: _checks(name, allowed) for name, number in CHECKED.items()}
     blocks[CLONE3[column]] = _errno(errno.ENOSYS)  # its flags are out of reach; libc takes clone
     segments = [(0, _ALLOW)]
     for number in sorted(n for n in blocks if n is not None):
@@ -210,7 +236,7 @@ def _tree(segments: Sequence[tuple[int, Block]]) -> Block:
     return ((AT_LEAST, len(below), 0, segments[middle][0]), *below, *above)
 
 
-def _checks(name: str) -> Block:
+def _checks(name: str, allowed: dict[str, tuple[dict[int, int], ...]]) -> Block:
     """The decision by arguments. Those checked here are 32 bits wide, so the kernel too reads no more."""
     if name == "clone":
         return (_argument(0), (ANY_BIT, 0, 1, NEW_NAMESPACES), *_errno(errno.EPERM), *_ALLOW)
@@ -220,7 +246,7 @@ def _checks(name: str) -> Block:
             block = ((EQUAL, 0, 1, value), *_errno(errno.EPERM), *block)
         return (_argument(1), *block)
     block = _errno(errno.EPERM)
-    for alternative in reversed(ALLOWED_ARGUMENTS[name]):
+    for alternative in reversed(allowed[name]):
         match: Block = _ALLOW
         for index, value in reversed(alternative.items()):
             match = (_argument(index), (EQUAL, 0, len(match), value), *match)

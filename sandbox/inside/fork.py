@@ -23,18 +23,25 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Whom a fork becomes. ``uid`` None: it stays the worker's user, who can't be told apart then."""
+    """Whom a fork becomes. ``uid`` None: it stays the worker's user, who can't be told apart then.
+
+    ``session``: it gets a session of its own; else only a process group.
+    """
 
     uid: int | None
     home: str
     landlock: int | None = None
     dumpable: bool = False
+    session: bool = True
     nproc: bool = False
 
 
 def become(identity: Identity, limits: dict[str, Any], parent: int, fds: dict[int, int]) -> None:
     """``fds``: target → descriptor, everything else is closed. ``limits``: as in a job's frame."""
-    os.setsid()
+    if identity.session:
+        os.setsid()
+    else:
+        os.setpgid(0, 0)
     _limit(limits, identity)
     if identity.landlock is not None:
         confine.install_landlock(identity.landlock)
@@ -52,6 +59,14 @@ def become(identity: Identity, limits: dict[str, Any], parent: int, fds: dict[in
     os.chdir(identity.home)
     random.seed(0)  # the same program gets the same numbers, whichever worker runs it
     gc.enable()
+
+
+def own_session() -> None:
+    """In a zygote of candidates: one session for all of them, which none of them leaves."""
+    os.setsid()
+    filter = confine.session_filter()
+    if filter is not None:
+        confine.install_seccomp(filter)
 
 
 def prepare() -> None:

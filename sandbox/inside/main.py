@@ -41,7 +41,7 @@ def main() -> None:
     fork.libc.prctl(fork.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     fork.libc.prctl(fork.PR_SET_SUBREAPER, 1, 0, 0, 0)
     fork.libc.prctl(fork.PR_SET_DUMPABLE, 0, 0, 0, 0)  # nobody of this user reads our memory
-    seccomp = confine.seccomp_filter()
+    seccomp = confine.seccomp_filter(own_users=options["candidate_uid"] is not None)
     if seccomp is not None:
         confine.install_seccomp(seccomp)  # every fork inherits it
     worker = Worker(options, stdin, stdout)

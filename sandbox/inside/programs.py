@@ -27,6 +27,7 @@ class Candidates:
 
     def __init__(self, identity: fork.Identity, preload: Sequence[str]) -> None:
         self.identity = identity
+        fork.own_session()
         for name in (*PRELOADED, *preload):
             importlib.import_module(name)
         _move_to(identity.home)
@@ -113,6 +114,7 @@ class TogetherSessions:
 
     def __init__(self, identity: fork.Identity, preload: Sequence[str]) -> None:
         self.identity = identity
+        fork.own_session()
         self.preload = preload
         self.warm: Any = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 
@@ -24,7 +24,7 @@ def end_children(keep: Collection[int], uid: int | None) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if uid is not None and not first:
-            _kill_user(uid)
+            as_user(uid, lambda: os.kill(-1, signal.SIGKILL))
         for pid in pids:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
@@ -57,12 +57,14 @@ def _parent(process: Path) -> int:
     return 0
 
 
-def _kill_user(uid: int) -> None:
+def as_user(uid: int, act: Callable[[], None]) -> None:
+    """Do that in a fork that becomes the user, who may do it to its own processes."""
     pid = os.fork()
     if pid == 0:
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
-        os._exit(0)
+        try:
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            act()
+        finally:  # also when there is nobody left to do it to
+            os._exit(0)
     os.waitpid(pid, 0)

@@ -7,20 +7,29 @@ import json
 import os
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 REPORT_BYTES_MAX = 4 << 20
+LOOK_EVERY_S = 0.5
 
 
 class Watch:
     """``pid``: the process whose end ends the run. ``report``: where its records come, if it sends any.
 
-    ``outputs``: what programs print. ``stdin``: the worker's own, whose closing ends everything.
+    ``outputs``: what programs print. ``stdin``: the worker's own, whose closing ends everything. ``look`` is
+    called every half second that the run lasts.
     """
 
-    def __init__(self, pid: int, report: int | None, outputs: Sequence[int], stdin: int) -> None:
-        self.pid, self.report, self.stdin = pid, report, stdin
+    def __init__(
+        self,
+        pid: int,
+        report: int | None,
+        outputs: Sequence[int],
+        stdin: int,
+        look: Callable[[], None],
+    ) -> None:
+        self.pid, self.report, self.stdin, self.look = pid, report, stdin, look
         self.records = bytearray()
         self.output = {fd: bytearray() for fd in outputs}
         self.done = False
@@ -33,12 +42,16 @@ class Watch:
         for fd in (*fds, gone):
             poll.register(fd, select.POLLIN)
         poll.register(self.stdin, 0)  # reports only a hang-up: nobody waits for this job any more
+        next_look = time.monotonic() + LOOK_EVERY_S
         try:
             while True:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return "timeout"
-                ready = dict(poll.poll(left * 1000 + 1))
+                ready = dict(poll.poll(min(left, LOOK_EVERY_S) * 1000 + 1))
+                if time.monotonic() >= next_look:
+                    self.look()
+                    next_look = time.monotonic() + LOOK_EVERY_S
                 if self.stdin in ready:
                     raise EOFError
                 for fd in fds:

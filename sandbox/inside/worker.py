@@ -29,6 +29,7 @@ from typing import Any
 
 from sandbox.inside import (
     confine,
+    crowd,
     files,
     fork,
     frames,
@@ -70,6 +71,7 @@ class Worker:
                 home=home,
                 landlock=confine.landlock(readable, [*writable, home]),
                 dumpable=True,
+                session=False,
                 nproc=options["nproc"],
             )
 
@@ -171,7 +173,7 @@ class Worker:
             pid = own = self._fork_plain(file, job, fds)
         for fd in fds:
             os.close(fd)
-        watch = Watch(pid, records[0], (output[0],), self.stdin)
+        watch = Watch(pid, records[0], (output[0],), self.stdin, self._look)
         try:
             ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
         finally:
@@ -250,7 +252,7 @@ class Worker:
             pid = self.candidates.start({"kind": "script", **_limits(job)}, fds)
             for fd in fds:
                 os.close(fd)
-            watch = Watch(pid, None, (out[0], err[0]), self.stdin)
+            watch = Watch(pid, None, (out[0], err[0]), self.stdin, self._look)
             try:
                 ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
             finally:
@@ -283,7 +285,7 @@ class Worker:
                 if uid is None:
                     files.clear(os.fsencode(directory))
                 else:
-                    _clear_as(uid, directory)
+                    reap.as_user(uid, functools.partial(files.clear, os.fsencode(directory)))
 
     def close(self) -> None:
         """After stdin closed: leave nothing running and nothing written."""
@@ -313,6 +315,9 @@ class Worker:
             reap.end_children(self.kept, self.candidate_uid)
         self.clean()
         return statuses
+
+    def _look(self) -> None:
+        crowd.tame((self.candidates.pid, self.together.pid), self.candidate_uid)
 
     def _killed_for_memory(self, statuses: list[int]) -> bool:
         """Whether the kernel killed one of those processes for its control group's memory limit.
@@ -386,18 +391,6 @@ def _make(path: str, mode: int, group: int | None) -> str:
         os.setegid(os.getgid())
     os.chmod(path, mode)
     return path
-
-
-def _clear_as(uid: int, directory: str) -> None:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-            files.clear(os.fsencode(directory))
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
 
 
 def _oom_kills() -> int:

@@ -1,19 +1,28 @@
 import itertools
 import math
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluator.metrics import (
+    CleanShare,
     bootstrap_ci,
+    compile_rate,
+    compiles,
     discordant,
+    error_free_rate,
     format_error_rate,
     mcnemar_exact,
     mean_pass_at_k,
     paired_bootstrap_ci,
+    parse_rate,
+    parses,
+    pass_and_clean,
     pass_at_k,
     passes_by_task,
+    ratio_ci,
 )
 from srs.types import Outcome, Verdict
 
@@ -77,6 +86,78 @@ def test_verdict_counts() -> None:
     assert format_error_rate([]) is None
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def f():\n    return 1\n", (True, True)),
+        ("", (True, True)),
+        ("x = undefined_name\n", (True, True)),
+        ("return 1\n", (True, False)),
+        ("def f(a, a): pass\n", (True, False)),
+        ("def f(:\n", (False, False)),
+        ("x = '\ud800'", (False, False)),
+        ("x\0", (False, False)),
+        ("a" + ".b" * 100_000, (False, False)),
+        ("not " * 100_000 + "a", (False, False)),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_parsing_and_compiling_are_different(code: str, expected: tuple[bool, bool]) -> None:
+    assert (parses(code), compiles(code)) == expected
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_warning_about_a_candidate_stays_its_own() -> None:
+    assert compiles("x = '\\d'\n1 is 1\n")
+
+
+def test_a_candidate_does_not_inherit_our_future_imports() -> None:
+    assert compiles("x: (y := 1) = 2\n")
+    assert not compiles("from __future__ import annotations\nx: (y := 1) = 2\n")
+
+
+def test_parse_and_compile_rates_by_hand() -> None:
+    codes = ["x = 1", "return", "f(", None]
+    assert parse_rate(codes) == 2 / 4
+    assert compile_rate(codes) == 1 / 4
+    assert parse_rate([]) is compile_rate([]) is None
+
+
+@given(st.lists(st.none() | st.sampled_from(["x = 1", "return", "f(", "break"]) | st.text()))
+def test_compiling_is_at_most_parsing(codes: list[str | None]) -> None:
+    parsed, compiled = parse_rate(codes), compile_rate(codes)
+    if codes:
+        assert parsed is not None
+        assert compiled is not None
+        assert 0 <= compiled <= parsed <= 1
+    assert parse_rate(codes[::-1]) == parsed
+
+
+def test_error_free_rate_by_hand() -> None:
+    share = error_free_rate([True, None, False, True, True])
+    assert share == CleanShare(n=5, n_analysed=4, n_clean=3)
+    assert share.value == 3 / 5  # not 3 of the 4 analysed
+    assert share.coverage == 4 / 5
+    assert error_free_rate([]).value is error_free_rate([]).coverage is None
+
+
+def test_pass_and_clean_by_hand() -> None:
+    results = [(True, True), (True, False), (True, None), (False, True), (False, None)]
+    assert pass_and_clean(results) == CleanShare(n=5, n_analysed=3, n_clean=1)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.none() | st.booleans()), min_size=1), st.randoms())
+def test_pass_and_clean_is_bounded_by_both(
+    results: list[tuple[bool, bool | None]], random: Random
+) -> None:
+    both = pass_and_clean(results)
+    clean = error_free_rate(value for _, value in results)
+    assert both.n_clean <= sum(passed for passed, _ in results)
+    assert both.n_clean <= clean.n_clean <= clean.n_analysed == both.n_analysed <= both.n
+    random.shuffle(results)
+    assert pass_and_clean(results) == both
+
+
 def test_bootstrap_is_deterministic_and_agrees_with_the_normal_approximation() -> None:
     values = [1.0] * 120 + [0.0] * 80
     low, high = bootstrap_ci(values, seed=1)
@@ -101,6 +182,28 @@ def test_bootstrap_in_chunks_covers_every_resample() -> None:
 def test_bootstrap_refuses_nonsense(values: list[float], level: float) -> None:
     with pytest.raises(ValueError, match="bootstrap of"):
         bootstrap_ci(values, seed=0, level=level)
+
+
+def test_clusters_are_drawn_whole() -> None:
+    # Two users: both times the first (1/1), the second (0/1) or one of each, with chances ¼, ¼, ½.
+    assert ratio_ci([(1, 1), (0, 1)]) == (0, 1)
+    assert ratio_ci([(1, 1), (0, 1)], level=0.4) == (0.5, 0.5)
+    # A ratio of sums, not a mean of ratios: 100 times as many suggestions weigh 100 times as much.
+    low, high = ratio_ci([(1, 1), (50, 100)] * 50, seed=1)
+    assert low < 51 / 101 < high < 0.52
+    assert (low, high) == ratio_ci([(1, 1), (50, 100)] * 50, seed=1)
+
+
+def test_ratio_interval_of_equal_clusters_of_size_one_is_the_bootstrap_of_a_mean() -> None:
+    values = [1.0] * 60 + [0.0] * 40
+    assert ratio_ci([(v, 1) for v in values]) == pytest.approx(bootstrap_ci(values), abs=0.011)
+
+
+def test_resamples_without_a_denominator_are_left_out() -> None:
+    assert ratio_ci([(0, 0), (1, 2)]) == (0.5, 0.5)
+    for sums in ([], [(1, 0)], [(1, 3), (1, -1)]):
+        with pytest.raises(ValueError, match="bootstrap of"):
+            ratio_ci(sums)
 
 
 def test_pairing_removes_what_the_tasks_have_in_common() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from srs.prompts import (
     extract_code,
     prompt_ids,
     render,
+    repair_prompt,
     stops,
     user_message,
     uses_chat,
@@ -200,3 +202,41 @@ def test_what_is_answered_is_what_is_extracted(name: str, values: list[int], cha
 def test_extraction_never_raises_and_yields_what_parses(completion: str) -> None:
     code = extract_code(completion)
     assert code is None or compile(code, "a", "exec", flags=1024)  # ast.PyCF_ONLY_AST
+
+
+def test_a_repair_prompt_keeps_the_task() -> None:
+    task = make_task(3)
+    question = repair_prompt(task, "def add_3(x):\n    return x\n", ["Line 2: wrong", "0 of 1 pass.\nE  3 == 4"])  # fmt: skip
+    assert question == (
+        f"{task.question}\n\n"
+        "An earlier answer was:\n```python\ndef add_3(x):\n    return x\n```\n\n"
+        "What is wrong with the earlier answer:\n- Line 2: wrong\n- 0 of 1 pass.\n  E  3 == 4\n\n"
+        "Write the whole program again, with this put right."
+    )
+    asked = user_message(dataclasses.replace(task, question=question))
+    assert asked.startswith(question)
+    assert asked.endswith(user_message(task).removeprefix(task.question))
+
+
+def test_a_repair_prompt_without_a_program_or_without_a_problem() -> None:
+    assert "earlier answer was" not in repair_prompt(make_task(3), None, ["no program"])
+    with pytest.raises(ValueError, match="nothing to repair"):
+        repair_prompt(make_task(3), "x = 1", [])
+
+
+def test_a_repair_prompt_is_bounded() -> None:
+    question = repair_prompt(make_task(3), "x = 1", [f"{i}:" + "long " * 1000 for i in range(14)])
+    assert "- 9:long" in question
+    assert "- 10:long" not in question
+    assert question.count(" …") == 10
+    assert "- and 4 more\n" in question
+    assert len(question) < 10 * 620 + 400
+
+
+@given(st.text(alphabet="`ab\n", max_size=40))
+def test_the_fence_holds_any_program(code: str) -> None:
+    """The opening fence comes again only where it closes: no line of the program ends the block."""
+    question = repair_prompt(make_task(3), code, ["wrong"])
+    fence = question.partition("An earlier answer was:\n")[2].partition("python\n")[0]
+    assert set(fence) == {"`"}
+    assert question.count(fence) == 2

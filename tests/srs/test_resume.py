@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from memory.store import Store
+from srs.types import PreferencePair, to_json
 
 SETTINGS = (
     "generate.engine=transformers",
@@ -111,9 +112,21 @@ def test_interrupting_prints_the_resume_command_and_leaves_nothing_running(
 
 
 def test_a_finished_run_can_be_extended(tmp_path: Path, env: dict[str, str]) -> None:
-    run = tmp_path / "run"
-    finish(start(run, env, "--rounds", "1"))
+    """And preference pairs from elsewhere are trained on beside its own, each time."""
+    run, extra = tmp_path / "run", tmp_path / "extra.jsonl"
+    pair = PreferencePair(
+        task="elsewhere", prompt="Say one.\n", chosen="x = 1\n", rejected="x = 2\n", chosen_round=0,
+        rejected_round=0, chosen_policy="external", rejected_policy="external",
+        rejected_outcome="failed", rejected_tests_passed=0.0,
+    )  # fmt: skip
+    extra.write_text(json.dumps(to_json(pair)) + "\n", encoding="utf-8")
+    setting = f"dpo.extra_pairs=['{extra}']"
+    finish(start(run, env, "--rounds", "1", "--set", setting))
+    assert [row["task"] for row in lines(run / "pairs.jsonl")][-1] == "elsewhere"
     finish(start(run, env, "--resume", "--rounds", "2"))
+    pairs = lines(run / "pairs.jsonl")
+    assert [row["task"] for row in pairs].count("elsewhere") == 1
+    assert json.loads((run / "dpo.json").read_text())["n_pairs"] == len(pairs)
     rows = lines(run / "metrics.jsonl")
     assert [row["round"] for row in rows] == [0, 1, 2]
     assert json.loads((run / "dpo.json").read_text())["round"] == 2

@@ -64,6 +64,7 @@ def test_help_loads_nothing_heavy() -> None:
         (["--set", "scheduler.policy=sm3"], ["scheduler.policy", "sm2"]),
         (["--set", "model.path=/no/such/model"], ["/no/such/model"]),
         (["--config", "no.toml"], ["no.toml"]),
+        (["--set", "dpo.extra_pairs=['no.jsonl']"], ["no.jsonl"]),
         (["--rounds", "-1"], ["run.rounds"]),
         (["--resume"], ["no run to resume"]),
     ],

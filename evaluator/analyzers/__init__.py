@@ -1,0 +1,1 @@
+"""Static analyzers behind one small protocol: code in, findings or an error out, nothing run."""

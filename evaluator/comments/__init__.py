@@ -1,0 +1,1 @@
+"""The comment benchmark: does a model comment given code well, and leave the code as it was."""

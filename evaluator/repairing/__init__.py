@@ -1,0 +1,1 @@
+"""Repair with feedback beside a control without it: the records, the loop, the folder, the report."""

@@ -1,0 +1,1 @@
+"""Stands in for the sedna package (see ../benchmarking.py)."""
