@@ -211,9 +211,9 @@ def conclude(lab: Lab) -> None:
         lab.run.write_json(f"evaluation/{name}.json", evaluation)
     comparison = compare(evaluations["base"], list(evaluations.values())[-1])
     lab.run.write_json("evaluation/comparison.json", comparison)
-    export(lab)
     report = lab.write_report()
     lab.progress.conclude(evaluations, comparison, report)
+    export(lab)
 
 
 def export(lab: Lab) -> None:
