@@ -1,10 +1,9 @@
 """A crowd of processes is put last in the queue for a core, and nobody else is."""
 
 import os
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,34 +42,36 @@ def test_a_fork_bomb_does_not_starve_its_neighbours() -> None:
     assert min(result.wall_s for result in others) < 8 * max(alone)
 
 
-def _nice_of(start: str, look: Callable[[int], None]) -> list[int]:
-    """The niceness of each task of a program, after it said that it is ready and ``look`` was called."""
+PROGRAM = """
+import os, threading, time
+if os.fork():
+    time.sleep(60)
+    os._exit(0)
+{start}
+print(flush=True)
+time.sleep(60)
+"""
+
+
+def _nice_after_taming(start: str) -> list[int]:
+    """The niceness of each task of a program's child, where ``start`` ran, after `crowd.tame`."""
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"import os, threading, time\n{start}\nprint(flush=True)\ntime.sleep(60)",
-        ],
+        [sys.executable, "-c", PROGRAM.format(start=start)],
         stdout=subprocess.PIPE,
         start_new_session=True,
     ) as program:
         try:
             assert program.stdout is not None
             program.stdout.readline()
-            time.sleep(0.2)
-            look(os.getpid())
-            group = [
-                int(pid)
-                for pid in _names("/proc")
-                if pid.isdigit() and _group_of(int(pid)) == program.pid
-            ]
+            crowd.tame([program.pid], None)
             return [
                 os.getpriority(os.PRIO_PROCESS, int(task))
-                for pid in group
+                for pid in _names("/proc")
+                if pid.isdigit() and int(pid) != program.pid and _group_of(int(pid)) == program.pid
                 for task in _names(f"/proc/{pid}/task")
             ]
         finally:
-            os.killpg(program.pid, 9)
+            os.killpg(program.pid, signal.SIGKILL)
 
 
 def _names(directory: str) -> list[str]:
@@ -91,13 +92,10 @@ def _group_of(pid: int) -> int:
         "for _ in range(20):\n    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
     ],
 )
-def test_processes_and_threads_of_a_crowd_are_found(start: str) -> None:
-    nice = _nice_of(start, lambda root: crowd.tame([root], None))
-    assert len(nice) == 21
-    assert set(nice) == {crowd.NICE}
+def test_processes_and_threads_of_a_crowd_go_last(start: str) -> None:
+    assert _nice_after_taming(start) == [crowd.NICE] * 21
 
 
 def test_a_few_are_left_alone() -> None:
-    before = os.getpriority(os.PRIO_PROCESS, 0)
     start = "for _ in range(3):\n    if os.fork() == 0:\n        time.sleep(60)"
-    assert set(_nice_of(start, lambda root: crowd.tame([root], None))) == {before}
+    assert _nice_after_taming(start) == [os.getpriority(os.PRIO_PROCESS, 0)] * 4
