@@ -157,13 +157,3 @@ def interleave(queues: Sequence[Sequence[str]], shares: Sequence[float], limit: 
         merged.append(queues[i][taken[i]])
         taken[i] += 1
     return merged
-
-
-def next_round(round: int, *, n_new: int, n_due: int, next_due_round: int | None) -> int | None:
-    """The round to run when ``round`` is next in line; later when nothing is due or new until then.
-
-    None when nothing will ever be due again: every task has graduated or is skipped.
-    """
-    if n_new or n_due:
-        return round
-    return None if next_due_round is None else max(round, next_due_round)

@@ -16,7 +16,7 @@ from memory.ledger import RecordResult
 from memory.store import Store
 from scheduler import seed, sm2
 from scheduler.config import SchedulerConfig
-from scheduler.plan import Policy, draw_plan, next_round
+from scheduler.plan import Policy, draw_plan
 from srs.types import Card, DueOrder, Review, ReviewKind, UserError
 
 
@@ -38,7 +38,8 @@ def run(memory: Store, policy: Policy, rounds: int, *, randomness: int = 0) -> l
     results: list[RecordResult] = []
     number: int | None = 1
     for _ in range(rounds):
-        number = next_round(number, n_new=memory.n_new(), n_due=memory.n_due(number), next_due_round=memory.next_due_round())  # fmt: skip
+        if not (memory.n_new() or memory.n_due(number)):
+            number = memory.next_due_round(after=number)
         if number is None:
             break
         plan = draw_plan(memory, number, policy, config)

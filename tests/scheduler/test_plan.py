@@ -8,7 +8,7 @@ from memory_deck import MemoryDeck
 
 from scheduler import adaptive, onepass, pools, seed, sm2, uniform
 from scheduler.config import PolicyName, SchedulerConfig
-from scheduler.plan import allocate, draw_plan, interleave, next_round
+from scheduler.plan import allocate, draw_plan, interleave
 from scheduler.policies import policy
 from srs.types import Review, UserError
 
@@ -169,13 +169,6 @@ def test_every_prefix_of_interleaved_queues_holds_their_shares(
                 abs(share * n - count) < len(queues)
                 for share, count in zip(shares, taken, strict=True)
             )
-
-
-def test_next_round_jumps_only_when_there_is_nothing_to_do() -> None:
-    assert next_round(4, n_new=1, n_due=0, next_due_round=9) == 4
-    assert next_round(4, n_new=0, n_due=1, next_due_round=2) == 4
-    assert next_round(4, n_new=0, n_due=0, next_due_round=9) == 9
-    assert next_round(4, n_new=0, n_due=0, next_due_round=None) is None
 
 
 @pytest.mark.parametrize("name", get_args(PolicyName))
