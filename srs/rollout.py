@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from evaluator.grade import grade_batch
 from evaluator.reference import Expectation
@@ -40,9 +40,10 @@ class Rollout:
             groups.setdefault(candidate.task, []).append((candidate, verdict))
         return groups
 
-    def of(self, tasks: Collection[str]) -> Rollout:
+    def of(self, tasks: Iterable[str]) -> Rollout:
         """The candidates of these tasks."""
-        kept = tuple((c, v) for c, v in self.graded if c.task in tasks)
+        wanted = frozenset(tasks)
+        kept = tuple((c, v) for c, v in self.graded if c.task in wanted)
         return dataclasses.replace(self, graded=kept)
 
     def reviews(self, plan: RoundPlan) -> list[Review]:

@@ -24,10 +24,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from sandbox.inside import (
+    answers,
     confine,
     crowd,
     files,
@@ -120,7 +120,7 @@ class Worker:
         if (
             job["either"]
             and job["canaries"]
-            and not _passed(answer)
+            and not answers.passed(answer)
             and answer["status"] in ("finished", "error", "died")
         ):
             return self._with_canaries({**job, "together": True})
@@ -133,7 +133,7 @@ class Worker:
         tries to tell the copies from the tests, is not likely to be right about all of them.
         """
         answer = self._tests_once(job)
-        if not job["canaries"] or not _passed(answer):
+        if not job["canaries"] or not answers.passed(answer):
             return answer
         altered = itertools.cycle(range(len(job["canaries"])))
         runs: list[int | None] = [
@@ -145,9 +145,9 @@ class Worker:
             source, test = (job["test"], "") if number is None else job["canaries"][number]
             again = self._tests_once({**job, "test": source})
             wall_s = answer["wall_s"] + again["wall_s"]
-            if number is not None and _passed(again, test):
+            if number is not None and answers.passed(again, test):
                 return {**answer, "passed_canary": number, "wall_s": wall_s}
-            if number is None and not _passed(again):
+            if number is None and not answers.passed(again):
                 return {**again, "wall_s": wall_s}
             answer["wall_s"] = wall_s
         return answer
@@ -178,7 +178,7 @@ class Worker:
             ended = watch.until(start + job["timeout_s"], job["output_kib"] << 10)
         finally:
             watch.close()
-        answer = _answer(watch.parsed(), ended, together=job["together"])
+        answer = answers.of_records(watch.parsed(), ended, together=job["together"])
         went_well = answer["status"] in ("finished", "error")
         statuses = self._end(own, runner=None if went_well else kind)
         for_memory = self._killed_for_memory(statuses)
@@ -327,46 +327,6 @@ class Worker:
         before, self.oom_kills = self.oom_kills, _oom_kills()
         killed = any(os.WIFSIGNALED(s) and os.WTERMSIG(s) == signal.SIGKILL for s in statuses)
         return killed and self.oom_kills > before
-
-
-def _answer(records: Iterable[dict[str, Any]], ended: str, *, together: bool) -> dict[str, Any]:
-    """What the records amount to. Together, all of them may be forged, and some are no use to believe."""
-    answer: dict[str, Any] = {
-        "status": ended,
-        "collected": [],
-        "reports": [],
-        "detail": "",
-        "memory": False,
-    }
-    seen: set[str] = set()
-    for record in records:
-        if "error" in record and ended == "finished":
-            answer["status"], answer["detail"] = "error", words.short(record["error"])
-        if "stopped" in record and ended == "finished":
-            answer["status"], answer["detail"] = "died", words.short(record["stopped"])
-        if "used" in record and not together:
-            answer["used"], answer["calls"] = record["used"], record["calls"]
-            answer["shared"] = [[name, *where] for name, where in record["shared"].items()]
-        answer["collected"] = record.get("collected", answer["collected"])
-        if "test" in record:
-            name, outcome, message = record["test"]
-            if name not in seen:
-                message = words.short(message)
-                answer["reports"].append({"id": name, "outcome": outcome, "message": message})
-            seen.add(name)
-            answer["memory"] = answer["memory"] or record["memory"]
-    return answer
-
-
-def _passed(answer: dict[str, Any], test: str = "") -> bool:
-    """Whether all tests passed, or all parametrized cases of the one named; skips aside."""
-    reports = [r for r in answer["reports"] if test in ("", r["id"].split("[")[0])]
-    outcomes = {report["outcome"] for report in reports}
-    return (
-        answer["status"] == "finished"
-        and "passed" in outcomes
-        and outcomes <= {"passed", "skipped"}
-    )
 
 
 def _limits(job: dict[str, Any]) -> dict[str, Any]:
