@@ -56,6 +56,23 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DevicesConfig:
+    placement: Literal["auto", "colocated", "split"] = "auto"
+    """``colocated``: generation and training take turns on all devices; ``split``: the last ones train.
+    ``auto`` splits when ``async_rounds`` is 1."""
+    replicas: int = 0
+    """Generation engines; 0 = one for each group of ``tensor_parallel`` devices, one on a CPU."""
+    tensor_parallel: int = 1
+    """Devices that share one engine."""
+    train_devices: int = 0
+    """Devices that train when placement is split; 0 = half of them."""
+    train_processes: int = 0
+    """Training processes; 0 = one for each device that trains, one on a CPU."""
+    async_rounds: int = 0
+    """Rounds that generation may run ahead of training: 0, or 1 (off-policy by one round)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateConfig:
     engine: Literal["auto", "vllm", "transformers"] = "auto"
     n: int = 5
@@ -145,6 +162,7 @@ class Config:
     run: RunConfig = RunConfig()
     tasks: TasksConfig = TasksConfig()
     model: ModelConfig = ModelConfig()
+    devices: DevicesConfig = DevicesConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     generate: GenerateConfig = GenerateConfig()
     sandbox: SandboxConfig = SandboxConfig()
@@ -230,6 +248,11 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.run.rounds >= 0, "run.rounds", "must be 0 or more"),
         (0 < c.tasks.held_out_share < 1, "tasks.held_out_share", "must be between 0 and 1"),
         (c.tasks.limit >= 0, "tasks.limit", "must be 0 or more"),
+        (c.devices.replicas >= 0, "devices.replicas", "must be 0 or more"),
+        (c.devices.tensor_parallel >= 1, "devices.tensor_parallel", "must be 1 or more"),
+        (c.devices.train_devices >= 0, "devices.train_devices", "must be 0 or more"),
+        (c.devices.train_processes >= 0, "devices.train_processes", "must be 0 or more"),
+        (c.devices.async_rounds in (0, 1), "devices.async_rounds", "must be 0 or 1"),
         (c.scheduler.tasks_per_round >= 1, "scheduler.tasks_per_round", "must be 1 or more"),
         (0 <= c.scheduler.new_share <= 1, "scheduler.new_share", "must be from 0 to 1"),
         (c.scheduler.audit_every >= 0, "scheduler.audit_every", "must be 0 or more"),
