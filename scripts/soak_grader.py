@@ -12,7 +12,6 @@ import collections
 import dataclasses
 import os
 import random
-import resource
 import subprocess
 import sys
 import time
@@ -48,9 +47,12 @@ GROWTH_MIB = 48
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What there is on this machine: memory of all processes below this one and of containers' workers."""
+    """What there is on this machine: memory of all processes below this one and of containers' workers.
 
-    rss_mib: float
+    Proportional set size: what forks share counts once, however many candidates run at that moment.
+    """
+
+    pss_mib: float
     processes: int
     mounts: int
     containers: int
@@ -58,7 +60,7 @@ class Level:
 
     def __str__(self) -> str:
         return (
-            f"{self.rss_mib:.0f} MiB in {self.processes} processes, {self.mounts} mounts, "
+            f"{self.pss_mib:.0f} MiB in {self.processes} processes, {self.mounts} mounts, "
             f"{self.containers} containers, {self.files} open files"
         )
 
@@ -71,7 +73,6 @@ def level() -> Level:
         text=True,
     ).stdout.split()
     parents: dict[int, int] = {}
-    pages: dict[int, int] = {}
     ours = {os.getpid()}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -79,7 +80,6 @@ def level() -> Level:
         try:
             pid = int(entry.name)
             parents[pid] = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
-            pages[pid] = int((entry / "statm").read_text().split()[1])
             cgroup = (entry / "cgroup").read_text()
         except OSError:  # ended meanwhile
             continue
@@ -92,14 +92,23 @@ def level() -> Level:
             above = parents[above]
         if above in ours:
             ours.update(line)
-    ours &= pages.keys()
+    sizes = [size for pid in ours if (size := pss_kib(pid)) is not None]
     return Level(
-        rss_mib=sum(pages[pid] for pid in ours) * resource.getpagesize() / 2**20,
-        processes=len(ours),
+        pss_mib=sum(sizes) / 1024,
+        processes=len(sizes),
         mounts=len(Path("/proc/self/mounts").read_text().splitlines()),
         containers=len(containers),
         files=len(list(Path("/proc/self/fd").iterdir())),
     )
+
+
+def pss_kib(pid: int) -> int | None:
+    """None for a process that ended meanwhile."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), None)
 
 
 def tasks_of(programs: Sequence[Program]) -> list[Task]:
@@ -197,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     after = level()
     print(dict(outcomes))
     print(f"warm: {warm}\nlast: {last}\nbefore it: {before}\nafter it: {after}")
-    grown = last.rss_mib - warm.rss_mib if warm else 0.0
+    grown = last.pss_mib - warm.pss_mib if warm else 0.0
     left = [
         name
         for name in ("processes", "mounts", "containers")
