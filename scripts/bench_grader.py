@@ -67,12 +67,13 @@ PYTEST = """\
 import json, os, sys, tempfile
 import pytest
 files = json.load(sys.stdin)
-os.chdir(tempfile.mkdtemp())
-for name, text in files.items():
-    with open(name, "w") as file:
-        file.write(text)
-sys.path.insert(0, "")
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "test_solution.py"]))
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    for name, text in files.items():
+        with open(name, "w") as file:
+            file.write(text)
+    sys.path.insert(0, "")
+    sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "test_solution.py"]))
 """
 PLAIN_ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """What plugins happen to be installed here is not the baseline's fault."""
