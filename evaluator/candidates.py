@@ -6,20 +6,20 @@ import collections
 import contextlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from srs.prompts import extract_code
-from srs.types import Candidate, UserError, Verdict
+from srs.types import Candidate, Task, UserError, Verdict
 
 BAD_LINES_SHOWN = 20
 
 
-def read_candidates(path: Path, tasks: Collection[str]) -> list[Candidate]:
+def read_candidates(path: Path, tasks: Mapping[str, Task]) -> list[Candidate]:
     """One candidate per line: ``question_id`` with ``code``, or with ``completion`` to extract it from.
 
-    ``index`` counts within the task. Raises UserError naming every unusable line.
+    ``tasks``: by id; what their tests call decides which block of a completion is taken. ``index`` counts within the task. Raises UserError naming every unusable line.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -44,7 +44,9 @@ def read_candidates(path: Path, tasks: Collection[str]) -> list[Candidate]:
                 index=seen[task],
                 prompt="",
                 completion=completion,
-                code=row["code"] if "code" in row else extract_code(completion),
+                code=row["code"]
+                if "code" in row
+                else extract_code(completion, tasks[task].entry_point),
                 policy="file",
                 seed=0,
                 n_tokens=0,
@@ -58,7 +60,7 @@ def read_candidates(path: Path, tasks: Collection[str]) -> list[Candidate]:
     return candidates
 
 
-def _row(line: bytes, tasks: Collection[str]) -> dict[str, Any]:
+def _row(line: bytes, tasks: Mapping[str, Task]) -> dict[str, Any]:
     """Raises ValueError saying what is wrong with the line."""
     try:
         row = json.loads(line)

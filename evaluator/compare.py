@@ -22,9 +22,9 @@ Comparison = dict[str, Any]
 def compare(a: Sequence[Row], b: Sequence[Row]) -> Comparison:
     """Per-task rows (`evaluator.scoring.task_rows`) of the same tasks with the same n, paired.
 
-    ``a``, ``b``: mean share of answers that pass, and ``difference`` b - a with its paired bootstrap 95%
-    interval over tasks. ``wins``: tasks in which more of b's answers pass, ``losses`` fewer, ``ties`` as
-    many. ``fixed``: tasks that no answer of a solves and one of b does; ``broken`` the reverse; ``p``:
+    ``a``, ``b``: mean share of answers that pass, and ``difference`` b - a with its 95% interval over
+    tasks (`evaluator.metrics.difference_with_interval`). ``wins``: tasks in which more of b's answers
+    pass, ``losses`` fewer, ``ties`` as many. ``fixed``: tasks that no answer of a solves and one of b does; ``broken`` the reverse; ``p``:
     McNemar's exact two-sided p of the two (`evaluator.metrics.mcnemar_exact`). With one answer per task
     wins are the fixed tasks. Raises UserError naming the tasks when they or their n differ.
     """
@@ -41,14 +41,13 @@ def compare(a: Sequence[Row], b: Sequence[Row]) -> Comparison:
     shares = [[c[i] / k for c, k in zip(passed, n, strict=True)] for i in (0, 1)]
     fixed = [task for task, (x, y) in zip(first, passed, strict=True) if y and not x]
     broken = [task for task, (x, y) in zip(first, passed, strict=True) if x and not y]
-    low, high = metrics.paired_bootstrap_ci(shares[1], shares[0])
     means = [sum(values) / len(values) for values in shares]
     return {
         "tasks": len(first),
         "n": max(n),
         "a": means[0],
         "b": means[1],
-        "difference": {"value": means[1] - means[0], "low": low, "high": high},
+        "difference": metrics.difference_with_interval(shares[1], shares[0]),
         "wins": sum(y > x for x, y in passed),
         "losses": sum(y < x for x, y in passed),
         "ties": sum(y == x for x, y in passed),

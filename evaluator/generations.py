@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluator.benchmarks import Benchmark, Opening
+from evaluator.benchmark_rows import Opening
+from evaluator.benchmarks import Benchmark
 from srs.prompts import extract_code
 from srs.types import Candidate, Task, UserError
 

@@ -89,7 +89,7 @@ def _grade_files(tasks_path: Path, candidates_path: Path, out: Path, config: San
     from srs.tasks import read_rows
 
     tasks = read_rows(tasks_path)
-    candidates = read_candidates(candidates_path, {task.id for task in tasks})
+    candidates = read_candidates(candidates_path, {task.id: task for task in tasks})
     asked = {c.task for c in candidates}
     used = [task for task in tasks if task.id in asked]
     with writing_verdicts(out) as write, open_sandbox(config) as sandbox:

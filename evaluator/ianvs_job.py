@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import errno
-import hashlib
 import json
 import os
 import re
@@ -23,11 +22,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from evaluator.benchmarks import Opening
+from evaluator import ianvs_rows
+from evaluator.benchmark_rows import Opening
+from evaluator.ianvs_rows import Kind, TextTask
 from srs import prompts
-from srs.types import Task, UserError, to_json
+from srs.types import Task, UserError
 
-Kind = Literal["code"]
 DeviceName = Literal["gpu", "npu", "cpu"]
 TEMPLATES = Path(__file__).parent / "ianvs"
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -36,8 +36,6 @@ MARKER = "job.json"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 READ_AS_BLANK = frozenset({"na", "nan", "null", "none", "nat", "n.a."})
 """Row names that come back from the leaderboard's CSV as no value."""
-INLINE_CHARACTERS = 20_000
-"""A longer test gets a file of its own: NumPy gives every answer the room that the longest one takes."""
 PLACES = {
     "benchmarkingjob.yaml": ".",
     "README.md": ".",
@@ -51,21 +49,39 @@ PLACES = {
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """A leaderboard column: the mean of ``value`` over the answers of one benchmark (None = all)."""
+    """A leaderboard column: the mean of ``value`` over the answers of one benchmark (None = all).
+
+    A value lies between ``lowest`` and ``highest``.
+    """
 
     name: str
     value: str
     benchmark: str | None = None
     higher_is_better: bool = True
+    lowest: float = 0.0
+    highest: float = 1.0
+
+
+def _columns(*values: str, **fields: Any) -> tuple[Metric, ...]:
+    return tuple(Metric(name=value, value=value, **fields) for value in values)
 
 
 METRICS: Mapping[Kind, Sequence[Metric]] = {
     "code": (
-        Metric(name="pass_at_1", value="pass_at_1"),
-        Metric(name="format_error_rate", value="format_error_rate", higher_is_better=False),
-    )
+        *_columns("pass_at_1"),
+        *_columns("format_error_rate", higher_is_better=False),
+    ),
+    "comments": _columns("overall", "logic", "accuracy", "format", "coverage"),
+    "issues": _columns("accuracy", "judge_readable", "answered"),
 }
 """What each kind of job measures, the one that ranks first; `evaluator.ianvs_worker` gives the values."""
+JUDGED: Mapping[Kind, Sequence[Metric]] = {
+    "comments": (
+        *_columns("judge_logic", "judge_accuracy", "judge_format", lowest=1.0, highest=10.0),
+        *_columns("judge_readable"),
+    ),
+}
+"""And what a judge adds; issues have no score without one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +91,19 @@ class Job:
     ``rows``: leaderboard row → adapter folder, None for the base model. ``tests``: benchmark → its tasks;
     ``openings``: the same → how a task's program begins, where that is known (`evaluator.benchmarks`).
     ``train``: what the rows were trained on; Ianvs wants a file of it and shows it to `train`, which
-    ignores it. ``config``: the run's config as nested dicts. ``lifelong``: see `evaluator.lifelong`.
+    ignores it. ``config``: the run's config as nested dicts. ``judge``: of comment and issue jobs, the
+    options of `evaluator.judging.asking_options` under their names, as JSON. ``lifelong``: see
+    `evaluator.lifelong`.
     """
 
     rows: Mapping[str, Path | None]
-    tests: Mapping[str, Sequence[Task]]
+    tests: Mapping[str, Sequence[Task | TextTask]]
     train: Sequence[Task]
     config: Mapping[str, Any]
     device: DeviceName
     openings: Mapping[str, Mapping[str, Opening]] = dataclasses.field(default_factory=dict)
     kind: Kind = "code"
+    judge: Mapping[str, Any] | None = None
     run: Path | None = None
     lifelong: Mapping[str, Any] | None = None
     licence: str | None = None
@@ -92,7 +111,7 @@ class Job:
     @property
     def metrics(self) -> list[Metric]:
         """The kind's, and the first of them again for each benchmark where there are several."""
-        general = list(METRICS[self.kind])
+        general = [*METRICS[self.kind], *(JUDGED.get(self.kind, ()) if self.judge else ())]
         if len(self.tests) < 2:
             return general
         first = general[0]
@@ -143,6 +162,11 @@ def _check(job: Job) -> None:
     for benchmark, tasks in job.tests.items():
         if not tasks:
             raise UserError(f"--benchmark {benchmark}: holds no task")
+    if job.kind == "issues" and not job.judge:
+        raise UserError(
+            "issues can't be scored without a judge: --judge-endpoint URL --judge-model NAME, or "
+            "--judge-local PATH"
+        )
     if not job.tests:
         raise UserError("no task to test on: the run holds none out; name a --benchmark")
 
@@ -155,7 +179,9 @@ def _fill(job: Job, folder: Path) -> None:
             shutil.copytree(adapter, folder / "adapters" / name, copy_function=_link)
     test_data = folder / "dataset" / "test_data"
     lines = [
-        {"question": prompts.user_message(task), "answer": _answer(job, benchmark, task, test_data)}
+        ianvs_rows.line(
+            benchmark, task, job.openings.get(benchmark, {}).get(task.id, Opening()), test_data
+        )
         for benchmark, tasks in job.tests.items()
         for task in tasks
     ]
@@ -169,6 +195,7 @@ def _fill(job: Job, folder: Path) -> None:
         "run": str(job.run.resolve()) if job.run else None,
         "rows": rows,
         "metrics": [dataclasses.asdict(metric) for metric in job.metrics],
+        "judge": job.judge,
         "device": job.device,
         "python": sys.executable,
         "project": str(CHECKOUT) if (CHECKOUT / "pyproject.toml").is_file() else None,
@@ -194,6 +221,8 @@ def _render(job: Job, folder: Path) -> None:
             shutil.copyfile(TEMPLATES / name, target)
         else:
             text = environment.get_template(name).render(
+                kind=job.kind,
+                judge=job.judge,
                 rows=list(job.rows),
                 metrics=job.metrics,
                 model=job.config["model"]["path"],
@@ -205,18 +234,6 @@ def _render(job: Job, folder: Path) -> None:
                 licence=job.licence,
             )
             target.write_text(text, encoding="utf-8")
-
-
-def _answer(job: Job, benchmark: str, task: Task, folder: Path) -> str:
-    """The task as JSON: a metric gets no ids, and nothing but ``question`` and ``answer`` survives."""
-    opening = job.openings.get(benchmark, {}).get(task.id, Opening())
-    row = {"benchmark": benchmark, "opening": dataclasses.asdict(opening), **to_json(task)}
-    if len(task.test) > INLINE_CHARACTERS:
-        name = f"tests/{hashlib.sha256(task.test.encode()).hexdigest()}.txt"
-        (folder / "tests").mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(task.test, encoding="utf-8", newline="")
-        row |= {"test": "", "test_file": name}
-    return json.dumps(row)
 
 
 def _link(source: str, target: str) -> None:

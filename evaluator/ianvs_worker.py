@@ -10,32 +10,24 @@ from __future__ import annotations
 
 import argparse
 import collections
-import dataclasses
 import json
 import logging
 import sys
+import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from evaluator.benchmarks import Opening
-from srs.types import Candidate, Task, UserError, Verdict, from_json
+from evaluator import ianvs_rows
+from evaluator.ianvs_rows import Kind, Row
+from srs.types import Candidate, UserError
 
 if TYPE_CHECKING:
     from srs.config import Config
+    from srs.progress import Progress
 
 logger = logging.getLogger(__name__)
 TEST_DATA = Path("dataset") / "test_data"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the test data. ``task.id`` is its position; ``id`` is the benchmark's own."""
-
-    benchmark: str
-    id: str
-    task: Task
-    opening: Opening
 
 
 def generate(job: Path, row: str, questions: Sequence[str], out: Path) -> None:
@@ -53,7 +45,7 @@ def generate(job: Path, row: str, questions: Sequence[str], out: Path) -> None:
     if row not in settings["rows"]:
         raise UserError(f"{job}: has no row {row!r}, only {', '.join(settings['rows'])}")
     adapter = settings["rows"][row]
-    rows = _asked(job, questions)
+    rows = _asked(job, settings, questions)
     requests = [
         Request(task=r.task, seed=derive_seed(config.run.seed, 0, "evaluate-greedy", r.id))
         for r in rows
@@ -70,133 +62,102 @@ def generate(job: Path, row: str, questions: Sequence[str], out: Path) -> None:
             ):
                 answers[candidate.task] = candidate
                 advance(1)
-    _write(
-        out / "predictions.jsonl",
-        [
-            {
-                "id": r.id,
-                "benchmark": r.benchmark,
-                "completion": answers[r.task.id].completion,
-                "code": answers[r.task.id].code,
-                "truncated": answers[r.task.id].truncated,
-            }
-            for r in rows
-        ],
-    )
+    _write(out / "predictions.jsonl", [_prediction(r, answers[r.task.id]) for r in rows])
+
+
+def _prediction(row: Row, answer: Candidate) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": row.id, "benchmark": row.benchmark}
+    found["completion"] = answer.completion
+    if row.item is None:
+        found["code"] = answer.code
+    return {**found, "truncated": answer.truncated}
 
 
 def grade(job: Path, answers: Sequence[str], predictions: Sequence[str], out: Path) -> None:
     """``grades.jsonl``, one line per answer in their order, and ``summary.json``.
 
-    A line: ``id, benchmark, values`` (metric → number; None where nothing can be measured, ``detail``
-    says why). Raises UserError, SandboxError.
+    A line: see `evaluator.ianvs_grading.Grade`. A judge that can't be asked leaves its values None, for
+    all answers, and its reason in ``failure.txt``. Raises UserError, SandboxError.
     """
-    settings = _settings(job)
-    rows = [_row(job, text, position) for position, text in enumerate(answers)]
-    match settings["kind"]:
-        case "code":
-            grades = _grade_code(_config(settings), rows, predictions)
-        case kind:
-            raise UserError(f"{job / 'job.json'}: kind {kind!r} is not one that can be graded")
-    _write(out / "grades.jsonl", grades)
-    (out / "summary.json").write_text(json.dumps(_summary(settings, grades), indent=1) + "\n")
-
-
-def _grade_code(
-    config: Config, rows: Sequence[Row], predictions: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Verdicts of the sandbox. A task whose own reference fails here is not measured."""
-    from evaluator.grade import grade_batch
-    from evaluator.reference import verify
+    from evaluator import ianvs_grading as grading
     from sandbox.pool import open_sandbox
     from srs.environment import cache_dir
     from srs.progress import Progress
 
-    candidates = [_candidate(r, text) for r, text in zip(rows, predictions, strict=True)]
-    limits = config.sandbox.limits
-    with Progress(0) as progress, open_sandbox(config.sandbox) as sandbox:
-        referenced = [r.task for r in rows if r.task.reference is not None]
-        with progress.phase("verify references", len(referenced)) as advance:
-            expectations, dropped = verify(
-                referenced,
-                sandbox,
-                cache_dir() / "references.sqlite",
-                limits=limits,
-                advance=advance,
-            )
-        unusable = {drop.task: f"its reference fails here: {drop.reason}" for drop in dropped}
-        if unusable:
-            progress.note(f"{len(unusable)} of {len(rows)} tasks not measured: reference fails")
-        judged = [c for c in candidates if c.task not in unusable]
-        verdicts: dict[str, Verdict] = {}
-        with progress.phase("grade", len(judged)) as advance:
-            for verdict in grade_batch(
-                [r.task for r in rows], judged, sandbox, expectations=expectations, limits=limits
-            ):
-                verdicts[verdict.task] = verdict
-                advance(1)
-    return [_grade_of(r, verdicts.get(r.task.id), unusable.get(r.task.id, "")) for r in rows]
+    settings = _settings(job)
+    rows = [_row(job, settings, text, position) for position, text in enumerate(answers)]
+    with Progress(0) as progress:
+        if settings["kind"] == "code":
+            config = _config(settings).sandbox
+            cache_path = cache_dir() / "references.sqlite"
+            with open_sandbox(config) as sandbox:
+                grades = grading.grade_code(
+                    rows, predictions, sandbox, limits=config.limits, cache_path=cache_path, progress=progress
+                )  # fmt: skip
+        else:
+            grades = grading.grade_texts(rows, predictions)
+            if settings["judge"]:
+                _judge(settings["judge"], rows, predictions, grades, out, progress)
+    _write(out / "grades.jsonl", grades)
+    (out / "summary.json").write_text(json.dumps(_summary(settings, grades), indent=1) + "\n")
 
 
-def _grade_of(row: Row, verdict: Verdict | None, reason: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"id": row.id, "benchmark": row.benchmark}
-    if verdict is None:
-        return {**found, "values": None, "outcome": None, "detail": reason}
-    values = {
-        "pass_at_1": float(verdict.passed),
-        "format_error_rate": float(verdict.outcome == "no_code"),
-    }
-    return {**found, "values": values, "outcome": verdict.outcome, "detail": verdict.detail}
+def _judge(
+    judge: dict[str, Any],
+    rows: Sequence[Row],
+    predictions: Sequence[str],
+    grades: Sequence[dict[str, Any]],
+    out: Path,
+    progress: Progress,
+) -> None:
+    """Put the judge's values into the grades."""
+    from evaluator.ianvs_grading import judge_texts
+    from evaluator.judging.asking import AskError
+    from evaluator.judging.asking_options import opened
+    from srs import config, generate
+    from srs.child import ChildError
+
+    adapter = judge["judge_adapter"]
+    args = argparse.Namespace(**{**judge, "judge_adapter": Path(adapter) if adapter else None})
+    loop = types.SimpleNamespace(config=config, generate=generate)
+    try:
+        with opened(args, "judge-", lambda: loop, out / "judge.generate.log") as asker:
+            assert asker is not None
+            with progress.phase("judge", len(rows), unit="replies") as advance:
+                judged = judge_texts(rows, predictions, asker, out / "judge.jsonl", advance)
+    except (AskError, ChildError, UserError) as e:
+        reason = f"not judged: {e}"
+        progress.note(reason)
+        with (out / "failure.txt").open("a", encoding="utf-8") as file:
+            file.write(reason + "\n")
+        for found in grades:
+            found["detail"] = reason
+        return
+    for found, (values, note) in zip(grades, judged, strict=True):
+        found["values"] |= values
+        found["detail"] = note
 
 
 def _summary(
     settings: dict[str, Any], grades: Sequence[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Each metric with its bootstrap 95% interval over tasks and how many were measured."""
-    from evaluator.metrics import bootstrap_ci
+    """Each metric with its 95% interval over tasks and over how many it was measured."""
+    from evaluator.metrics import mean_with_interval
 
     result: dict[str, dict[str, Any]] = {}
     for metric in settings["metrics"]:
         mine = [g for g in grades if metric["benchmark"] in (None, g["benchmark"])]
-        values = [g["values"][metric["value"]] for g in mine if g["values"] is not None]
+        found = [(g["values"] or {}).get(metric["value"]) for g in mine]
+        values = [value for value in found if value is not None]
         entry: dict[str, Any] = {"n_measured": len(values), "n_tasks": len(mine), "value": None}
         if values:
-            low, high = bootstrap_ci(values)
-            entry |= {"value": sum(values) / len(values), "low": low, "high": high}
+            bounds = (metric.get("lowest", 0.0), metric.get("highest", 1.0))
+            entry |= mean_with_interval(values, bounds=bounds)
         result[metric["name"]] = entry
     return result
 
 
-def _candidate(row: Row, text: str) -> Candidate:
-    """The prediction, which any model may have written: JSON as `generate` gives it, or plain text."""
-    from evaluator.generations import program
-
-    try:
-        prediction = json.loads(text)
-    except ValueError:
-        prediction = None
-    if not isinstance(prediction, dict) or not isinstance(prediction.get("completion"), str):
-        prediction = {"completion": "" if _is_error(prediction) else text}
-    completion = prediction["completion"]
-    return Candidate(
-        task=row.task.id,
-        round=0,
-        index=0,
-        prompt="",
-        completion=completion,
-        code=program(row.task, completion, row.opening),
-        policy="ianvs",
-        seed=0,
-        n_tokens=0,
-        truncated=False,
-    )
-
-
-def _is_error(prediction: Any) -> bool:
-    return isinstance(prediction, dict) and "error" in prediction
-
-
-def _asked(job: Path, questions: Sequence[str]) -> list[Row]:
+def _asked(job: Path, settings: dict[str, Any], questions: Sequence[str]) -> list[Row]:
     """The data's row for each question; equal questions are told apart by their order."""
     known: dict[str, collections.deque[str]] = {}
     path = job / TEST_DATA / "data.jsonl"
@@ -208,27 +169,12 @@ def _asked(job: Path, questions: Sequence[str]) -> list[Row]:
         answers = known.get(question)
         if not answers:
             raise UserError(f"question {position + 1} is not in {path}: export the job again")
-        rows.append(_row(job, answers.popleft(), position))
+        rows.append(_row(job, settings, answers.popleft(), position))
     return rows
 
 
-def _row(job: Path, answer: str, position: int) -> Row:
-    """Raises UserError when it isn't an ``answer`` that the export wrote."""
-    path = job / TEST_DATA
-    try:
-        fields = json.loads(answer)
-        benchmark, test_file = fields.pop("benchmark"), fields.pop("test_file", None)
-        opening = Opening(**fields.pop("opening"))
-        if test_file:
-            fields["test"] = (path / test_file).read_bytes().decode()
-        task = from_json(Task, fields)
-        placed = dataclasses.replace(task, id=str(position))
-        return Row(benchmark=benchmark, id=task.id, task=placed, opening=opening)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as e:
-        raise UserError(
-            f"{path / 'data.jsonl'}:{position + 1}: its answer is no task of an exported job ({e}): "
-            "export the job again"
-        ) from e
+def _row(job: Path, settings: dict[str, Any], answer: str, position: int) -> Row:
+    return ianvs_rows.read(settings["kind"], answer, position, job / TEST_DATA)
 
 
 def _settings(job: Path) -> dict[str, Any]:
@@ -236,6 +182,10 @@ def _settings(job: Path) -> dict[str, Any]:
         settings: dict[str, Any] = json.loads((job / "job.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise UserError(f"{job / 'job.json'}: cannot be read: {e}") from e
+    if settings["kind"] not in get_args(Kind):
+        raise UserError(
+            f"{job / 'job.json'}: kind {settings['kind']!r} is not one that can be graded"
+        )
     return settings
 
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 import ast
 import dataclasses
 import math
+import statistics
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import Literal, TypedDict
 
 from srs.types import Verdict
+
+
+class Estimate(TypedDict):
+    """A number with its 95% interval, as results write it; ``interval`` says how that was made."""
+
+    value: float
+    low: float
+    high: float
+    interval: Literal["bootstrap", "wilson"]
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -135,8 +146,8 @@ def bootstrap_ci(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean, resampling tasks (one value each).
 
-    Efron & Tibshirani 1993, chapter 13. The same seed gives the same interval. Raises ValueError when
-    empty, or when ``level`` is not between 0 and 1.
+    Efron & Tibshirani 1993, chapter 13. The same seed gives the same interval. Equal values give a point:
+    see `mean_with_interval`. Raises ValueError when empty, or when ``level`` is not between 0 and 1.
     """
     import numpy as np
 
@@ -151,6 +162,51 @@ def bootstrap_ci(
         means[start : start + rows] = data[rng.integers(len(data), size=(rows, len(data)))].mean(1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Score interval of a share of ``successes`` among ``n``.
+
+    (p + z²/2n ± z·√(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = successes/n and z the normal quantile of
+    ``level`` (Wilson 1927, JASA 22:209-212; Brown, Cai & DasGupta 2001, Statistical Science 16:101-133,
+    equation 4). Raises ValueError unless 0 ≤ successes ≤ n, n ≥ 1 and 0 < level < 1.
+    """
+    if not (0 <= successes <= n and n >= 1 and 0 < level < 1):
+        raise ValueError(f"no interval for {successes} of {n} at level {level}")
+    z = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    p = successes / n
+    middle = p + z * z / (2 * n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((middle + side * half) / (1 + z * z / n) for side in (-1, 1))
+    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
+
+
+def mean_with_interval(
+    values: Sequence[float],
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    seed: int = 0,
+    n_resamples: int = 10_000,
+    level: float = 0.95,
+) -> Estimate:
+    """The mean of one value a task, with `bootstrap_ci`; with Wilson's interval where all lie at one bound.
+
+    Resampling equal values gives a point, as if nothing were left to learn. Where all are the lowest
+    possible value, the mean exceeds it by at most the share of values that do, times the range; 0 of n do,
+    and `wilson_interval` bounds that share: [0, z²/(n + z²)] for ``bounds`` 0 and 1. At the highest value
+    the mirror image. Equal values between the bounds stay a point. Raises ValueError when empty, when a
+    value lies outside the bounds, or when ``level`` is not between 0 and 1.
+    """
+    lowest, highest = bounds
+    if any(not lowest <= value <= highest for value in values):
+        raise ValueError(f"a value outside {lowest} to {highest}: {min(values)}, {max(values)}")
+    if values and (min(values) == highest or max(values) == lowest):
+        n = len(values)
+        ends = wilson_interval(n if values[0] == highest else 0, n, level=level)
+        low, high = (lowest + (highest - lowest) * end for end in ends)
+        return {"value": float(values[0]), "low": low, "high": high, "interval": "wilson"}
+    low, high = bootstrap_ci(values, seed=seed, n_resamples=n_resamples, level=level)
+    return {"value": sum(values) / len(values), "low": low, "high": high, "interval": "bootstrap"}
 
 
 def ratio_ci(
@@ -200,6 +256,29 @@ def paired_bootstrap_ci(
     """
     differences = [x - y for x, y in zip(a, b, strict=True)]
     return bootstrap_ci(differences, seed=seed, n_resamples=n_resamples, level=level)
+
+
+def difference_with_interval(
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    seed: int = 0,
+    n_resamples: int = 10_000,
+    level: float = 0.95,
+) -> Estimate:
+    """mean(a) - mean(b) over the same tasks, values from 0 to 1, with `paired_bootstrap_ci`.
+
+    Where no task differs, resampling gives a point. The difference of two means is at most the share of
+    tasks that differ, and `wilson_interval` bounds that share, 0 of n: ±z²/(n + z²). Where both are 0 on
+    every task that equals Newcombe's interval for paired shares (Newcombe 1998, Statistics in Medicine
+    17:2635-2650, method 10). Raises ValueError when the lengths differ or there is no task.
+    """
+    value = sum(a) / len(a) - sum(b) / len(b) if a and b else 0.0
+    if a and all(x == y for x, y in zip(a, b, strict=True)):
+        half = wilson_interval(0, len(a), level=level)[1]
+        return {"value": 0.0, "low": -half, "high": half, "interval": "wilson"}
+    low, high = paired_bootstrap_ci(a, b, seed=seed, n_resamples=n_resamples, level=level)
+    return {"value": value, "low": low, "high": high, "interval": "bootstrap"}
 
 
 def discordant(a: Sequence[bool], b: Sequence[bool]) -> tuple[int, int]:

@@ -141,7 +141,7 @@ def score(rows: Sequence[Row], ks: Sequence[int]) -> Scores:
     """The numbers of one set of answers, from `task_rows`.
 
     ``pass_at_k``: for each k that the number of answers allows, the unbiased estimate averaged over
-    tasks with its bootstrap 95% interval over tasks (`evaluator.metrics`). ``format_error_rate``: share
+    tasks with its 95% interval over tasks (`evaluator.metrics.mean_with_interval`). ``format_error_rate``: share
     of the answers in which no program that parses was found; ``parse_rate`` the rest. Raises ValueError
     when there are no rows.
     """
@@ -157,7 +157,7 @@ def score(rows: Sequence[Row], ks: Sequence[int]) -> Scores:
         "n": n,
         "answers": answers,
         "pass_at_k": {
-            str(k): mean_with_interval(
+            str(k): metrics.mean_with_interval(
                 [metrics.pass_at_k(row["n"], row["passed"], k) for row in rows]
             )
             for k in sorted({1, *ks})
@@ -170,13 +170,7 @@ def score(rows: Sequence[Row], ks: Sequence[int]) -> Scores:
     }
 
 
-def mean_with_interval(values: Sequence[float]) -> dict[str, float]:
-    """``value, low, high``: the mean and its bootstrap 95% interval."""
-    low, high = metrics.bootstrap_ci(values)
-    return {"value": sum(values) / len(values), "low": low, "high": high}
-
-
-def told(estimate: Mapping[str, float]) -> str:
+def told(estimate: Mapping[str, Any]) -> str:
     """A share and its interval as ``12.5% [2.5, 22.5]``."""
     value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
     return f"{value:.1f}% [{low:.1f}, {high:.1f}]"

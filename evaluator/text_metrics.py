@@ -7,11 +7,10 @@ the reference scores high.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from evaluator.metrics import bootstrap_ci
+from evaluator.metrics import mean_with_interval
 
 
 class UnavailableError(Exception):
@@ -196,7 +195,7 @@ def text_scores(
 ) -> dict[str, Any]:
     """All of the above over pairs, ready for JSON; None as a candidate (no code) counts as empty text.
 
-    ``exact_match`` and ``edit_similarity``: mean with a 95% bootstrap interval over the pairs. A metric
+    ``exact_match`` and ``edit_similarity``: `evaluator.metrics.mean_with_interval` over the pairs. A metric
     that can't be computed here is ``{"skipped": why}``. Raises ValueError when the lengths differ, there
     are no pairs, or a reference is blank.
     """
@@ -210,8 +209,7 @@ def text_scores(
         ("exact_match", [float(exact_match(*pair)) for pair in pairs]),
         ("edit_similarity", [edit_similarity(*pair) for pair in pairs]),
     ):
-        low, high = bootstrap_ci(values, seed=seed, n_resamples=n_resamples)
-        scores[name] = {"value": math.fsum(values) / len(values), "low": low, "high": high}
+        scores[name] = mean_with_interval(values, seed=seed, n_resamples=n_resamples)
     scores["bleu"] = dataclasses.asdict(bleu(texts, references, seed=seed, n_resamples=n_resamples))
     try:
         scores["codebleu"] = dataclasses.asdict(code_bleu(texts, references))

@@ -11,12 +11,11 @@ from srs.generate import Policy, Sampling
 from srs.rollout import Known, Roller, Rollout
 from srs.types import Task
 
-Interval = dict[str, float]
 Evaluation = dict[str, Any]
 """``policy, round, n, temperature, pass_at_1, pass_at_k, per_task, sampled_per_task, format_error_rate``.
 
 ``pass_at_1`` is greedy; ``pass_at_k`` maps k = 1…n to the unbiased estimate from n samples; each with
-its bootstrap 95% interval over tasks. ``per_task``: [passed, 1]; ``sampled_per_task``: [passed, n].
+its 95% interval over tasks (`evaluator.metrics.mean_with_interval`). ``per_task``: [passed, 1]; ``sampled_per_task``: [passed, n].
 ``panel``, when there is one: each panel task's n samples in two halves, [[passed, n // 2], [passed, rest]].
 """
 
@@ -64,7 +63,7 @@ def evaluate(
         "round": round,
         "n": eval_config.n,
         "temperature": eval_config.temperature,
-        "pass_at_1": _mean_with_interval([passed / n for passed, n in counts.values()]),
+        "pass_at_1": metrics.mean_with_interval([passed / n for passed, n in counts.values()]),
         "pass_at_k": {},
         "per_task": {task: list(pair) for task, pair in counts.items()},
         "sampled_per_task": {},
@@ -75,7 +74,9 @@ def evaluate(
         counts = sampled.passed_and_graded()
         result["sampled_per_task"] = {task: list(pair) for task, pair in counts.items()}
         result["pass_at_k"] = {
-            str(k): _mean_with_interval([metrics.pass_at_k(n, c, k) for c, n in counts.values()])
+            str(k): metrics.mean_with_interval(
+                [metrics.pass_at_k(n, c, k) for c, n in counts.values()]
+            )
             for k in range(1, eval_config.n + 1)
         }
     if panel:
@@ -100,7 +101,7 @@ def halves(passed: Sequence[bool]) -> list[list[int]]:
 def compare(base: Evaluation, final: Evaluation) -> dict[str, Any]:
     """Greedy pass@1 of two policies on the same tasks, paired.
 
-    ``difference`` (final - base) with its paired bootstrap 95% interval; ``mcnemar``: tasks fixed and
+    ``difference`` (final - base) with its paired 95% interval; ``mcnemar``: tasks fixed and
     broken, exact two-sided p.
     """
     tasks = sorted(base["per_task"])
@@ -108,20 +109,13 @@ def compare(base: Evaluation, final: Evaluation) -> dict[str, Any]:
     broken, fixed = metrics.discordant(
         [rate == 1 for rate in before], [rate == 1 for rate in after]
     )
-    low, high = metrics.paired_bootstrap_ci(after, before)
-    value = sum(after) / len(after) - sum(before) / len(before)
     return {
         "base": base["policy"],
         "final": final["policy"],
-        "difference": {"value": value, "low": low, "high": high},
+        "difference": metrics.difference_with_interval(after, before),
         "mcnemar": {"fixed": fixed, "broken": broken, "p": metrics.mcnemar_exact(fixed, broken)},
     }
 
 
 def _pass_rates(per_task: Mapping[str, Sequence[int]], tasks: Sequence[str]) -> list[float]:
     return [per_task[task][0] / per_task[task][1] for task in tasks]
-
-
-def _mean_with_interval(values: Sequence[float]) -> Interval:
-    low, high = metrics.bootstrap_ci(values)
-    return {"value": sum(values) / len(values), "low": low, "high": high}

@@ -21,6 +21,9 @@ FENCE = re.compile(
 )
 PYTHON_TAGS = frozenset({"", "py", "python", "python3"})
 PLAIN_STOPS = ("\n```",)
+AnswerKind = Literal["code", "text"]
+TEXT = "text"
+"""The style of a task that wants words and not a program: a judge's verdict, an answer to an issue."""
 PROBLEMS_SHOWN, PROBLEM_CHARACTERS = 10, 600
 
 
@@ -49,9 +52,19 @@ def uses_chat(tokenizer: Tokenizer, template: Literal["auto", "chat", "plain"]) 
     return has_template and template != "plain"
 
 
+def answer_kind(task: Task) -> AnswerKind:
+    """What a task wants: ``text`` when its style is `TEXT` and it has no test to run, else ``code``."""
+    return "text" if task.style == TEXT and not task.test else "code"
+
+
 def user_message(task: Task) -> str:
-    """What the user asks: the question, the declaration the tests call, the form of the answer."""
+    """What the user asks: the question, the declaration the tests call, the form of the answer.
+
+    Of a task that wants text, the question alone: it says itself what is wanted.
+    """
     parts = [task.question.strip()]
+    if answer_kind(task) == "text":
+        return parts[0]
     if task.kind == "stdio":
         parts.append("Read from standard input and write to standard output.")
     elif task.declaration:
@@ -90,14 +103,19 @@ def _problem(text: str) -> str:
 
 
 def render(task: Task, tokenizer: Tokenizer, *, chat: bool) -> str:
-    """The exact prompt text, up to where the model's own tokens begin."""
+    """The exact prompt text, up to where the model's own tokens begin.
+
+    A plain one ends in an open code block, also for text, so that the same `stops` end both; an answer
+    in words then can't hold a code block of its own.
+    """
     message = user_message(task)
     if chat:
         text: str = tokenizer.apply_chat_template(
             [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
         )
         return text
-    return f"### Problem\n{message}\n\n### Answer\n```python\n"
+    block = "python" if answer_kind(task) == "code" else "text"
+    return f"### Problem\n{message}\n\n### Answer\n```{block}\n"
 
 
 def answer(code: str, *, chat: bool) -> str:
@@ -139,10 +157,12 @@ def completion_ids(
 def extract_code(completion: str, entry_point: str | None = None) -> str | None:
     """The Python program in a completion, or None when there is none that parses.
 
-    Of the fenced Python blocks that parse, the last that defines ``entry_point`` is taken, else the
-    last that defines anything, else the last; text before any fence comes after them. What a model
-    thinks aloud before ``</think>`` doesn't count.
+    Of the fenced Python blocks that parse, the last that defines ``entry_point`` is taken (of several
+    names, joined with commas as by `srs.kodcode.to_task`, the last of those that define most), else the last
+    that defines anything, else the last; text before any fence comes after them. Blocks are not joined.
+    What a model thinks aloud before ``</think>`` doesn't count.
     """
+    wanted = {name.strip() for name in (entry_point or "").split(",")} - {""}
     if "</think>" in completion:
         completion = completion.rpartition("</think>")[2]
     elif completion.lstrip().startswith("<think>"):
@@ -157,7 +177,7 @@ def extract_code(completion: str, entry_point: str | None = None) -> str | None:
     parsed = [
         (code, names) for code in (*blocks[::-1], unfenced) if (names := _defined(code)) is not None
     ]
-    ranked = sorted(parsed, key=lambda pair: (entry_point not in pair[1], not pair[1]))
+    ranked = sorted(parsed, key=lambda pair: (len(wanted.difference(pair[1])), not pair[1]))
     return ranked[0][0] if ranked else None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluator.comments.records import CommentTask
 from evaluator.comments.split import Method, Split, aligned, is_known, same_code, split
-from evaluator.metrics import bootstrap_ci
+from evaluator.metrics import mean_with_interval
 from evaluator.text_metrics import edit_similarity
 from srs.prompts import FENCE
 
@@ -123,13 +123,15 @@ def find_code(answer: str, before: Split, language: str) -> str | None:
 
 
 def summarize(scores: Sequence[CommentScore]) -> dict[str, Any]:
-    """Mean and 95% bootstrap interval of each score over the answers to which it applies, and ``n``."""
+    """Mean and 95% interval of each score over the answers to which it applies, and ``n``.
+
+    Intervals are those of `evaluator.metrics.mean_with_interval`.
+    """
     found: dict[str, Any] = {}
     for name in ("logic", "accuracy", "format", "coverage", "overall"):
         values = [value for s in scores if (value := getattr(s, name)) is not None]
-        low, high = bootstrap_ci(values) if values else (None, None)
-        mean = sum(values) / len(values) if values else None
-        found[name] = {"value": mean, "low": low, "high": high, "n": len(values)}
+        nothing = {"value": None, "low": None, "high": None}
+        found[name] = {**(mean_with_interval(values) if values else nothing), "n": len(values)}
     methods = Counter(s.method or "not compared" for s in scores)
     return {**found, "n": len(scores), "compared_by": dict(methods)}
 

@@ -62,16 +62,18 @@ def predict(adapter: str, questions: Sequence[str]) -> list[str]:
 def score(value: str, benchmark: str | None, y_true: Sequence[Any], y_pred: Sequence[Any]) -> float:
     """The mean of ``value`` over the graded answers, of one benchmark or (None) of all. Doesn't raise.
 
-    NaN, a blank on the leaderboard, when the case failed or nothing could be graded.
+    Answers for which it is None don't count. NaN, a blank on the leaderboard, when the case failed or
+    nothing could be graded.
     """
     folder = _results()
     try:
         items = _grade(folder, [str(y) for y in y_true], [str(y) for y in y_pred])
-        values = [
-            item["values"][value]
+        found = [
+            (item["values"] or {}).get(value)
             for item in items
-            if item["values"] is not None and benchmark in (None, item["benchmark"])
+            if benchmark in (None, item["benchmark"])
         ]
+        values = [number for number in found if number is not None]
         return round(sum(values) / len(values), 6) if values else float("nan")
     except Exception as e:  # the boundary to Ianvs: see the head of this file
         _failed(folder, f"{value}: not measured: {e}")

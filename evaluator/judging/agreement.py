@@ -1,27 +1,9 @@
-"""How sure a share is, and how far raters agree. Pure."""
+"""How far raters agree. Pure."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
-
-
-def wilson_interval(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Score interval of a share of ``successes`` among ``n``.
-
-    (p + z²/2n ± z·√(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = successes/n and z the normal quantile of
-    ``level`` (Wilson 1927, JASA 22:209-212; Brown, Cai & DasGupta 2001, Statistical Science 16:101-133,
-    equation 4). Raises ValueError unless 0 ≤ successes ≤ n, n ≥ 1 and 0 < level < 1.
-    """
-    if not (0 <= successes <= n and n >= 1 and 0 < level < 1):
-        raise ValueError(f"no interval for {successes} of {n} at level {level}")
-    z = statistics.NormalDist().inv_cdf((1 + level) / 2)
-    p = successes / n
-    middle = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = ((middle + side * half) / (1 + z * z / n) for side in (-1, 1))
-    return (0.0 if successes == 0 else low), (1.0 if successes == n else high)
 
 
 def cohen_kappa(a: Sequence[int], b: Sequence[int], *, quadratic: bool = False) -> float | None:

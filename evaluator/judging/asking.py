@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from evaluator.judging import files
+from srs.prompts import AnswerKind
 from srs.types import UserError
 
 log = logging.getLogger(__name__)
@@ -26,11 +27,15 @@ class AskError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question: instructions (may be empty) and what is asked."""
+    """One question: instructions (may be empty), what is asked, and the kind of answer wanted.
+
+    ``answer``: what a local model's prompt asks for in the end. An endpoint is sent the words alone.
+    """
 
     id: str
     system: str
     user: str
+    answer: AnswerKind = "text"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,7 @@ def ask_all(
     Raises AskError (the replies that came before are in the log), and UserError when the log is
     unusable or another process writes it.
     """
-    keys = {q.id: files.digest(asker.name, q.system, q.user) for q in questions}
+    keys = {q.id: files.digest(asker.name, q.system, q.user, q.answer) for q in questions}
     by_id = {q.id: q for q in questions}
     with _opened(log_path) as (stream, kept):
         replies = {id: kept[id, key] for id, key in keys.items() if (id, key) in kept}

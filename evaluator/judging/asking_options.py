@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from evaluator.judging.asking import Asker
 from evaluator.judging.endpoint import Endpoint, EndpointAsker
@@ -41,6 +41,18 @@ def add_options(parser: argparse.ArgumentParser, prefix: str) -> None:
         group.add_argument(f"--{prefix}{name}", type=kind, default=default, help=says + shown)
 
 
+def chosen(args: argparse.Namespace, prefix: str) -> Literal["endpoint", "local"] | None:
+    """Which kind of model the options name, None when they name none. Raises UserError for both."""
+    url, local = (
+        getattr(args, f"{prefix}{name}".replace("-", "_")) for name in ("endpoint", "local")
+    )
+    if url and local:
+        raise UserError(f"give one of --{prefix}endpoint and --{prefix}local")
+    if url and not getattr(args, f"{prefix}model".replace("-", "_")):
+        raise UserError(f"--{prefix}model: name the endpoint's model")
+    return "endpoint" if url else "local" if local else None
+
+
 @contextlib.contextmanager
 def opened(
     args: argparse.Namespace, prefix: str, loop: Callable[[], Any], log_path: Path
@@ -50,11 +62,8 @@ def opened(
     def option(name: str) -> Any:
         return getattr(args, f"{prefix}{name}".replace("-", "_"))
 
-    if option("endpoint") and option("local"):
-        raise UserError(f"give one of --{prefix}endpoint and --{prefix}local")
-    if option("endpoint"):
-        if not option("model"):
-            raise UserError(f"--{prefix}model: name the endpoint's model")
+    which = chosen(args, prefix)
+    if which == "endpoint":
         yield EndpointAsker(
             Endpoint(
                 url=option("endpoint"),
@@ -66,7 +75,7 @@ def opened(
                 max_tokens=option("max-tokens"),
             )
         )
-    elif option("local"):
+    elif which == "local":
         modules = loop()
         adapter = option("adapter")
         data: dict[str, Any] = {

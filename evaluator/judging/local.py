@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from evaluator.judging.asking import Question, Reply
+from srs import prompts
 from srs.types import Task
 
 
@@ -16,8 +17,8 @@ class LocalAsker:
     """An `Asker` with greedy answers of a local model, with an adapter or without.
 
     ``generation`` is the module `srs.generate`, which only programs may import; ``generator`` what its
-    ``open_generator`` gave. Its prompts end with "Answer with one Python code block.", as those of tasks
-    do. A prompt that leaves no room for an answer gets an empty reply.
+    ``open_generator`` gave. A question that wants code is rendered as a task is (`srs.prompts`), any
+    other as it stands. A prompt that leaves no room for an answer gets an empty reply.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class LocalAsker:
     def ask(self, questions: Sequence[Question]) -> Iterator[Reply]:
         """Replies as they come. Raises UserError when the model can't be used."""
         g = self._generation
-        requests = [g.Request(task=_task(question), seed=0) for question in questions]
+        requests = [g.Request(task=as_task(question), seed=0) for question in questions]
         policy = g.Policy(name="judge" if self._adapter else "base", adapter=self._adapter)
         sampling = g.Sampling(n=1, temperature=0.0, top_p=1.0, max_tokens=self._max_tokens)
         last = time.monotonic()
@@ -55,12 +56,13 @@ class LocalAsker:
             last = now
 
 
-def _task(question: Question) -> Task:
+def as_task(question: Question) -> Task:
+    """The question as a task that nothing grades, for a `Generator`."""
     return Task(
         id=question.id,
         group=question.id,
         kind="pytest",
-        style="instruct",
+        style=prompts.TEXT if question.answer == "text" else "instruct",
         subset="judging",
         question="\n\n".join(part for part in (question.system, question.user) if part),
         declaration=None,

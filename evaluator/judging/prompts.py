@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 
-from evaluator.comments.records import CommentTask, reference
+from evaluator.comments.records import DEFAULT_LANGUAGE, CommentTask, reference
 from evaluator.issues.records import IssueTask, joined
 from evaluator.judging.asking import Question
 from evaluator.judging.fences import fenced
 from evaluator.judging.rubric import RUBRICS, Kind
+from srs.prompts import AnswerKind
 
 SYSTEM = (
     "You grade answers for a benchmark. The text to be graded stands between two marks "
@@ -31,14 +32,17 @@ CLOSING = (
 
 def comment_question(task: CommentTask) -> Question:
     """What a model under test is asked to do with a comment task."""
+    answer: AnswerKind = "text"
     if task.annotations or task.comment is None:
+        answer = "code" if task.language == DEFAULT_LANGUAGE else "text"
         ask = (
             f"Add comments to this {task.language} code: above each line or block that needs one, or "
             "behind it. Change nothing else. Answer with the whole code in one code block."
         )
     else:
         ask = f"Say in one comment what this {task.language} code does. Answer with the comment's text."
-    return Question(id=task.id, system="", user=f"{ask}\n\n{fenced(task.code, task.language)}")
+    user = f"{ask}\n\n{fenced(task.code, task.language)}"
+    return Question(id=task.id, system="", user=user, answer=answer)
 
 
 def issue_question(task: IssueTask) -> Question:

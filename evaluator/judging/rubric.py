@@ -27,6 +27,10 @@ class Field:
     def worst(self) -> int:
         return self.first
 
+    @property
+    def best(self) -> int:
+        return self.first + len(self.values) - 1
+
     def number(self, value: str) -> int:
         """The number of a value as it is written. Raises ValueError for any other text."""
         try:

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evaluator.judging.agreement import cohen_kappa, fleiss_kappa, wilson_interval
+from evaluator.judging.agreement import cohen_kappa, fleiss_kappa
 from evaluator.judging.rubric import RUBRICS, Field, Judgement, Kind
-from evaluator.metrics import bootstrap_ci
+from evaluator.metrics import mean_with_interval, wilson_interval
 
 ByRater = Mapping[str, Mapping[str, Judgement]]
 """Rater → item id → judgement."""
@@ -60,12 +60,14 @@ def _rater(ids: Sequence[str], judged: Mapping[str, Judgement], fields: Sequence
 
 
 def _number(values: Sequence[int], field: Field) -> dict[str, Any]:
-    """Mean and 95% interval: Wilson's for yes and no, bootstrap over items for a scale."""
+    """Mean and 95% interval: Wilson's for yes and no, for a scale `evaluator.metrics.mean_with_interval`."""
     n = len(values)
     if not n:
         return {"value": None, "low": None, "high": None, "n": 0}
-    low, high = wilson_interval(sum(values), n) if field.is_binary else bootstrap_ci(values)
-    return {"value": sum(values) / n, "low": low, "high": high, "n": n}
+    if field.is_binary:
+        low, high = wilson_interval(sum(values), n)
+        return {"value": sum(values) / n, "low": low, "high": high, "interval": "wilson", "n": n}
+    return {**mean_with_interval(values, bounds=(field.worst, field.best)), "n": n}
 
 
 def _value(judgement: Judgement, field: Field) -> int:

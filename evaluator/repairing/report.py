@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from evaluator.metrics import mcnemar_exact, paired_bootstrap_ci
+from evaluator.metrics import difference_with_interval, mcnemar_exact
 from evaluator.repairing.attempt import ARMS, Arm, Attempt
 from evaluator.repairing.loop import State
 
@@ -25,7 +25,7 @@ def report(
     minus control with its 95% interval.
 
     Shares are means over tasks of the share of a task's items, so that with one item each ``passed`` is
-    pass@1. The interval is a paired bootstrap over tasks (`evaluator.metrics.paired_bootstrap_ci`);
+    pass@1. The interval pairs tasks (`evaluator.metrics.difference_with_interval`);
     ``p`` is McNemar's exact test over items, given where a task has one item, as items of one task are
     not independent. ``spent``: all answers that an arm wrote.
     """
@@ -38,7 +38,6 @@ def report(
         before = {key: bool(measure(start[key])) for key in items}
         now = {arm: {key: bool(measure(finals[arm][key])) for key in items} for arm in ARMS}
         shares = {arm: _by_task(now[arm]) for arm in ARMS}
-        low, high = paired_bootstrap_ci(shares["feedback"], shares["control"])
         first = _by_task(before)
         row: dict[str, Any] = {"n_items": len(items), "start": _mean(first)}
         for arm in ARMS:
@@ -51,8 +50,8 @@ def report(
                 "fixed_items": sorted(fixed),
                 "broken_items": sorted(broken),
             }
-        value = _mean(shares["feedback"]) - _mean(shares["control"])
-        row["difference"] = {"value": value, "low": low, "high": high, "level": 0.95}
+        difference = difference_with_interval(shares["feedback"], shares["control"])
+        row["difference"] = {**difference, "level": 0.95}
         if len(items) == len(first):
             one = sum(now["feedback"][k] and not now["control"][k] for k in items)
             other = sum(now["control"][k] and not now["feedback"][k] for k in items)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from evaluator.benchmarks import Benchmark, Opening, parse_name, read_benchmark
+from evaluator.benchmark_rows import Opening
+from evaluator.benchmarks import Benchmark, parse_name, read_benchmark
 from evaluator.generations import candidates
 from evaluator.grade import grade_batch
 from evaluator.reference import verify
@@ -32,6 +33,16 @@ PLUS: dict[str, Any] = {
     "entry_point": "half",
     "base_input": [[1], [2]],
     "plus_input": [[3.5], [0]],
+    "atol": 0,
+}
+MBPP_PLUS: dict[str, Any] = {
+    "task_id": "Mbpp/579",
+    "prompt": '"""\nWrite a function to find what two tuples don\'t share.\nassert find_dissimilar((3, 4), (4, 5)) == (3, 5)\n"""\n',
+    "contract": "\n  assert isinstance(a, tuple)  # $_CONTRACT_$",
+    "canonical_solution": "\ndef find_dissimilar(a, b):\n    return tuple(set(a) ^ set(b))\n",
+    "entry_point": "find_dissimilar",
+    "base_input": [[[3, 4], [4, 5]]],
+    "plus_input": [[[], [1]]],
     "atol": 0,
 }
 MBPP: dict[str, Any] = {
@@ -98,6 +109,7 @@ def verdicts(benchmark: Benchmark, sandbox: Sandbox, *texts: str) -> list[Verdic
     [
         (HUMANEVAL, "humaneval", "    return round(x ** 0.5) ** 2 == x\n", "    return True\n"),
         (PLUS, "evalplus", "    return [0.5 * x]\n", "    return [x // 2]\n"),
+        (MBPP_PLUS, "evalplus", "def find_dissimilar(a, b):\n    return sorted({*a, *b} - ({*a} & {*b}))\n", "def find_dissimilar(a, b):\n    return a + b\n"),
         (MBPP, "mbpp", "def test_duplicate(xs):\n    return len(set(xs)) < len(xs)\n", "def test_duplicate(xs):\n    return True\n"),
         (SANITIZED, "mbpp", "def add(a, b):\n    return b + a\n", "def add(a, b):\n    return 3\n"),
         (HUB_PLUS, "mbpp", "def add(a, b):\n    return b + a\n", "def add(a, b):\n    return 3\n"),
@@ -142,7 +154,8 @@ def test_what_the_prompt_brings_belongs_to_the_program(
         (0, "[x / 2 + 1e-5]", "failed"),
         (1e-4, "[x / 2 + 1e-5]", "passed"),
         (1e-4, "[x / 2, 0]", "failed"),
-        (0, "(x / 2,)", "passed"),  # as numpy's allclose sees it
+        (0, "[x / 2.0]", "passed"),
+        (0, "(x / 2 + 1e-9,)", "failed"),  # near, but of another type
     ],
 )
 def test_the_tolerance_of_evalplus(
@@ -206,7 +219,10 @@ def without(row: Mapping[str, Any], key: str) -> dict[str, Any]:
         ([{**HUMANEVAL, "test": "def check(:"}], r":1: test is not Python"),
         ([{**HUMANEVAL, "test": "x = 1"}], r":1: test: neither a check function nor a statement that uses is_square"),
         ([{**HUMANEVAL, "entry_point": "a b"}], r":1: entry_point 'a b' is not a name"),
-        ([{**PLUS, "task_id": "Mbpp/2"}], r":1: MBPP\+ with base_input: .* use the file with the test text"),
+        ([{**MBPP_PLUS, "plus_input": [[3, 4]]}], r":1: an input is none of Mbpp/579: 'int' object is not iterable"),
+        ([{**MBPP_PLUS, "task_id": "Mbpp/722", "base_input": [[[1], 2]]}], r":1: an input is none of Mbpp/722: 'list' object has no"),
+        ([{**MBPP_PLUS, "canonical_solution": "def ("}], r":1: canonical_solution is not Python"),
+        ([{**MBPP_PLUS, "entry_point": "a b"}], r":1: entry_point 'a b' is not a name"),
         ([{**PLUS, "plus_input": [3]}], r":1: plus_input must be a list of argument lists"),
         ([{**PLUS, "atol": None}], r":1: atol must be a number"),
         ([{**MBPP, "test_list": []}], r":1: test_list is empty"),

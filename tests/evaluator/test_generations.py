@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator.benchmarks import Benchmark, Opening
+from evaluator.benchmark_rows import Opening
+from evaluator.benchmarks import Benchmark
 from evaluator.generations import (
     candidates,
     generations_text,

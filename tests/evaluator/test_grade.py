@@ -119,13 +119,14 @@ def test_the_command(tasks_file: Path, tmp_path: Path) -> None:
     rows = [
         {"question_id": "T_1_I", "code": GOOD},
         {"question_id": "T_1_I", "completion": f"Sure:\n```python\n{GOOD}```\n"},
+        {"question_id": "T_1_I", "completion": f"```python\n{GOOD}```\nIts tests:\n```python\ndef test_it():\n    assert double(1) == 2\n```\n"},
         {"question_id": "T_1_I", "completion": "I don't know."},
         {"question_id": "T_1_I", "code": BAD},
         {"question_id": "T_1_I", "code": "x = '\0'\n" + GOOD},
         {"question_id": "T_1_I", "code": "x = '\ud800'\n" + GOOD},
         {"question_id": "T_1_I", "code": "while True: pass"},
         {"question_id": "T_1_I", "code": ""},
-    ]
+    ]  # fmt: skip
     out = tmp_path / "v.jsonl"
     command = [sys.executable, "-W", "error", "-m", "evaluator.grade"]
     candidates = write(tmp_path / "c.jsonl", rows)
@@ -138,13 +139,13 @@ def test_the_command(tasks_file: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     verdicts = [json.loads(line) for line in out.read_text().splitlines()]
     assert [v["outcome"] for v in verdicts] == [
-        "passed", "passed", "no_code", "failed", "error", "error", "timeout", "error",
+        "passed", "passed", "passed", "no_code", "failed", "error", "error", "timeout", "error",
     ]  # fmt: skip
-    assert [v["index"] for v in verdicts] == list(range(8))
+    assert [v["index"] for v in verdicts] == list(range(9))
     assert list(verdicts[0]) == [
         "question_id", "index", "outcome", "n_passed", "n_collected", "wall_s", "detail", "path",
     ]  # fmt: skip
-    assert (verdicts[3]["n_passed"], verdicts[3]["n_collected"]) == (1, 2)
+    assert (verdicts[4]["n_passed"], verdicts[4]["n_collected"]) == (1, 2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c.jsonl", "tasks.jsonl", "v.jsonl"]
 
 

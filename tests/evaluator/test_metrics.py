@@ -3,7 +3,7 @@ import math
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluator.metrics import (
@@ -11,11 +11,13 @@ from evaluator.metrics import (
     bootstrap_ci,
     compile_rate,
     compiles,
+    difference_with_interval,
     discordant,
     error_free_rate,
     format_error_rate,
     mcnemar_exact,
     mean_pass_at_k,
+    mean_with_interval,
     paired_bootstrap_ci,
     parse_rate,
     parses,
@@ -23,6 +25,7 @@ from evaluator.metrics import (
     pass_at_k,
     passes_by_task,
     ratio_ci,
+    wilson_interval,
 )
 from srs.types import Outcome, Verdict
 
@@ -182,6 +185,100 @@ def test_bootstrap_in_chunks_covers_every_resample() -> None:
 def test_bootstrap_refuses_nonsense(values: list[float], level: float) -> None:
     with pytest.raises(ValueError, match="bootstrap of"):
         bootstrap_ci(values, seed=0, level=level)
+
+
+def test_wilson_by_hand() -> None:
+    """z = 1.959964, z² = 3.841459. 8 of 10: (0.8 + 0.19207 ± 1.959964·√(0.016 + 0.0096036)) / 1.3841459."""
+    low, high = wilson_interval(8, 10)
+    assert low == pytest.approx((0.99207 - 0.31361) / 1.3841459, abs=1e-4)
+    assert high == pytest.approx((0.99207 + 0.31361) / 1.3841459, abs=1e-4)
+    assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
+
+
+def test_wilson_at_the_ends() -> None:
+    """0 of n: [0, z²/(n + z²)]: 3.8415/13.8415 for n = 10."""
+    assert wilson_interval(0, 10) == (0.0, pytest.approx(0.27753, abs=1e-5))
+    assert wilson_interval(10, 10) == (pytest.approx(0.72247, abs=1e-5), 1.0)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 500), st.data(), st.floats(0.5, 0.999))
+def test_wilson_holds_the_share_and_mirrors(n: int, data: st.DataObject, level: float) -> None:
+    k = data.draw(st.integers(0, n))
+    low, high = wilson_interval(k, n, level=level)
+    assert 0 <= low <= k / n <= high <= 1
+    mirrored = wilson_interval(n - k, n, level=level)
+    assert mirrored == (pytest.approx(1 - high), pytest.approx(1 - low))
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "level"), [(1, 0, 0.95), (3, 2, 0.95), (-1, 2, 0.95), (1, 2, 1)]
+)
+def test_wilson_of_nonsense(k: int, n: int, level: float) -> None:
+    with pytest.raises(ValueError, match="no interval"):
+        wilson_interval(k, n, level=level)
+
+
+def test_all_at_one_bound_gets_wilsons_interval() -> None:
+    """z² = 3.841459: of 40 zeros [0, 3.841459/43.841459]; of a scale from 1 to 10 nine times as wide."""
+    zeros = {"value": 0.0, "low": 0.0, "high": pytest.approx(0.0876216, abs=1e-6)}
+    assert mean_with_interval([0.0] * 40) == {**zeros, "interval": "wilson"}
+    ones = {"value": 1.0, "low": pytest.approx(1 - 0.0876216, abs=1e-6), "high": 1.0}
+    assert mean_with_interval([1] * 40) == {**ones, "interval": "wilson"}
+    worst = mean_with_interval([1] * 40, bounds=(1, 10))
+    assert (worst["low"], worst["high"]) == (1.0, pytest.approx(1.788594, abs=1e-5))
+    best = mean_with_interval([10] * 40, bounds=(1, 10))
+    assert (best["low"], best["high"]) == (pytest.approx(9.211406, abs=1e-5), 10.0)
+    wide = mean_with_interval([0.0], level=0.5)  # z = 0.674490
+    assert wide["high"] == pytest.approx(0.454937 / 1.454937, abs=1e-5)
+
+
+def test_all_others_get_the_bootstrap() -> None:
+    values = [0.0] * 39 + [1.0]
+    low, high = bootstrap_ci(values, seed=2)
+    expected = {"value": 0.025, "low": low, "high": high, "interval": "bootstrap"}
+    assert mean_with_interval(values, seed=2) == expected
+    assert mean_with_interval([0.5] * 9)["high"] == 0.5  # between the bounds: nothing bounds it
+    assert mean_with_interval([1] * 9, bounds=(0, 10))["interval"] == "bootstrap"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([], "bootstrap of 0"), ([0.0, 1.5], "outside"), ([-1.0], "outside"), ([math.nan], "outside")],
+)
+def test_a_mean_of_nonsense(values: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mean_with_interval(values)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=1, max_size=12))
+def test_an_interval_holds_its_mean_mirrors_and_is_a_point_only_between_the_bounds(
+    values: list[float],
+) -> None:
+    found = mean_with_interval(values, n_resamples=200)
+    assert 0 <= found["low"] <= found["value"] + 1e-12
+    assert found["value"] - 1e-12 <= found["high"] <= 1
+    if set(values) in ({0.0}, {1.0}):
+        assert found["low"] < found["high"]
+        mirrored = mean_with_interval([1 - v for v in values], n_resamples=200)
+        assert mirrored["low"] == pytest.approx(1 - found["high"])
+
+
+def test_no_task_that_differs_leaves_wilsons_room_for_some() -> None:
+    """0 of 40 differ: the share that does is below 3.841459/43.841459, and so is the difference."""
+    for same in ([0.0] * 40, [0.0, 1.0] * 20):
+        found = difference_with_interval(same, same)
+        assert found["value"] == 0
+        assert -found["low"] == found["high"] == pytest.approx(0.0876216, abs=1e-6)
+        assert found["interval"] == "wilson"
+    a, b = [1.0, 0.0, 1.0, 0.5], [0.0, 0.0, 1.0, 0.0]
+    low, high = paired_bootstrap_ci(a, b)
+    expected = {"value": 0.375, "low": low, "high": high, "interval": "bootstrap"}
+    assert difference_with_interval(a, b) == expected
+    for x, y in (([], []), ([1.0], []), ([1.0], [1.0, 0.0])):
+        with pytest.raises(ValueError, match=r"bootstrap of 0|argument 2"):
+            difference_with_interval(x, y)
 
 
 def test_clusters_are_drawn_whole() -> None:

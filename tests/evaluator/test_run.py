@@ -82,7 +82,7 @@ def test_answers_from_a_file(
     assert rows[1]["detail"] == "[0] no_code: no Python code that parses"
     output = capsys.readouterr().out
     assert "h: 3 tasks scored, 1 dropped because their reference fails" in output
-    assert "pass@1 66.7% [50.0, 100.0]  pass@2 100.0% [100.0, 100.0]" in output
+    assert "pass@1 66.7% [50.0, 100.0]  pass@2 100.0% [43.9, 100.0]" in output
 
     files = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
     assert main(grade_only(humaneval, path, out, "--k", "1,2")) == 0, "again: nothing is left to do"

@@ -4,12 +4,14 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_model import make_task, make_tokenizer
 
 from srs.prompts import (
+    TEXT,
     answer,
+    answer_kind,
     completion_ids,
     extract_code,
     prompt_ids,
@@ -117,6 +119,62 @@ def test_stdio_tasks_are_told_how_to_read_and_write() -> None:
         "Sum.\n\nRead from standard input and write to standard output.\n\n"
         "Answer with one Python code block."
     )
+
+
+JUDGE = dataclasses.replace(
+    TASK, style=TEXT, question="Is it right?\nReply with JSON.\n", test="", declaration="def f():"
+)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_who_is_asked_for_words_is_not_asked_for_a_program(family: str) -> None:
+    words = "Is it right?\nReply with JSON."
+    assert user_message(JUDGE) == words
+    tokenizer = make_tokenizer(**FAMILIES[family])
+    assert render(JUDGE, tokenizer, chat=True) == GOLDEN[family].replace(MESSAGE, words)
+    assert render(JUDGE, tokenizer, chat=False) == f"### Problem\n{words}\n\n### Answer\n```text\n"
+
+
+def test_only_a_task_without_tests_wants_words() -> None:
+    """A row of a data set can't turn its prompt into another by the name of its style."""
+    graded = dataclasses.replace(JUDGE, test=TASK.test or "def test_a(): pass\n")
+    assert (answer_kind(JUDGE), answer_kind(graded), answer_kind(TASK)) == ("text", "code", "code")
+    assert user_message(graded).endswith("Answer with one Python code block.")
+
+
+A, B = "def a():\n    return b()\n", "def b():\n    return 1\n"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        pytest.param([A + B, B], A + B, id="all of them before the last"),
+        pytest.param([A, B], B, id="as many: the last"),
+        pytest.param([B, A, "def c(): pass\n"], A, id="one before none"),
+        pytest.param([A + B, "print(a())\n"], A + B, id="usage after it"),
+        pytest.param(["x = 1\n", "def c(): pass\n"], "def c(): pass\n", id="none of them"),
+    ],
+)
+@pytest.mark.parametrize("entry_point", ["a,b", "b, a", " a,b,"])
+def test_a_task_may_name_several_entry_points(
+    blocks: list[str], expected: str, entry_point: str
+) -> None:
+    completion = "\n".join(f"Here:\n```python\n{block}```\n" for block in blocks)
+    assert extract_code(completion, entry_point) == expected
+
+
+@settings(deadline=None)
+@given(st.permutations(["a", "b", "c"]), st.lists(st.sets(st.sampled_from("abcd")), min_size=1))
+def test_no_block_defines_more_of_the_names_than_the_one_taken(
+    names: list[str], blocks: list[set[str]]
+) -> None:
+    def program(defined: set[str]) -> str:
+        return "x = 1\n" + "".join(f"def {name}(): pass\n" for name in sorted(defined))
+
+    completion = "\n".join(f"```python\n{program(block)}```" for block in blocks)
+    most = max(len(block & set(names)) for block in blocks)
+    taken = extract_code(completion, ",".join(names))
+    assert taken in [program(block) for block in blocks if len(block & set(names)) == most]
 
 
 @pytest.mark.parametrize(

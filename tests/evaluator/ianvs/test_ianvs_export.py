@@ -1,18 +1,20 @@
 """A real run, exported by the command and run: under the stand-in, and under Ianvs where it is installed."""
 
-import csv
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from job_runs import NO_IANVS, has_ianvs, leaderboard, run_ianvs, run_stand_in
 from job_tasks import adapter
+from text_tasks import write
 
 from evaluator.export import main
+from evaluator.judging import rubric
 
 SETTINGS = (
     "generate.engine=transformers",
@@ -25,17 +27,9 @@ SETTINGS = (
     "sandbox.backend=process",
     "sandbox.workers=1",
 )
-STAND_IN = Path(__file__).parent / "stand_in"
+JUDGE = ["--judge-endpoint", "http://localhost:1/v1", "--judge-model", "m"]
 ROWS = ["base", "round1", "dpo", "broken"]
 ROW = {"question_id": "Own_1_I", "question": "Add one.", "solution": "def f(x):\n    return x + 1\n", "test": "from solution import f\n\n\ndef test_f():\n    assert f(1) == 2\n", "style": "instruct"}  # fmt: skip
-IANVS_PYTHON = os.environ.get("IANVS_PYTHON", sys.executable)
-"""The interpreter that has Ianvs installed, when it isn't this one."""
-
-
-def has_ianvs() -> bool:
-    return not subprocess.run(
-        [IANVS_PYTHON, "-c", "import core.cmd.benchmarking"], capture_output=True, check=False
-    ).returncode
 
 
 @pytest.fixture(scope="module")
@@ -60,25 +54,6 @@ def exported(run: Path, tmp_path: Path) -> Path:
     return out
 
 
-def run_job(
-    folder: Path, command: list[str], path: str, python: str = sys.executable
-) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": path, "SRS_PYTHON": python}
-    return subprocess.run(
-        [*command, "-f", "benchmarkingjob.yaml"],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def leaderboard(folder: Path) -> dict[str, dict[str, str]]:
-    with (folder / "workspace/srs_code/rank/selected_rank.csv").open() as file:
-        return {row["basemodel-adapter"]: row for row in csv.DictReader(file)}
-
-
 def check(run: Path, folder: Path, ran: subprocess.CompletedProcess[str]) -> None:
     """The scores are the run's own, the broken row is blank, and each row's work is there."""
     assert ran.returncode == 0, ran.stderr
@@ -99,21 +74,17 @@ def check(run: Path, folder: Path, ran: subprocess.CompletedProcess[str]) -> Non
 
 
 def test_the_job_runs_under_the_stand_in(run: Path, exported: Path) -> None:
-    command = [sys.executable, str(STAND_IN / "benchmarking.py")]
-    check(run, exported, run_job(exported, command, str(STAND_IN)))
+    check(run, exported, run_stand_in(exported))
 
 
-@pytest.mark.skipif(
-    not has_ianvs(), reason="ianvs is not installed here; IANVS_PYTHON names a Python that has it"
-)
+@pytest.mark.skipif(not has_ianvs(), reason=NO_IANVS)
 def test_the_job_runs_under_ianvs(run: Path, exported: Path) -> None:
-    check(run, exported, run_job(exported, [IANVS_PYTHON, "-m", "core.cmd.benchmarking"], ""))
+    check(run, exported, run_ianvs(exported))
 
 
 @pytest.mark.parametrize("version", [[], ["--v0.3.0"]], ids=["main", "v0.3.0"])
 def test_a_leaderboard_of_failures_is_still_one(exported: Path, version: list[str]) -> None:
-    command = [sys.executable, str(STAND_IN / "benchmarking.py"), *version]
-    ran = run_job(exported, command, str(STAND_IN), python="/nowhere/python")
+    ran = run_stand_in(exported, *version, python="/nowhere/python")
     assert ran.returncode == 0, ran.stderr
     assert {name: row["pass_at_1"] for name, row in leaderboard(exported).items()} == dict.fromkeys(ROWS, "")  # fmt: skip
     assert ran.stderr.count("cannot run /nowhere/python") >= len(ROWS)
@@ -123,7 +94,7 @@ def test_a_case_that_raises_sinks_the_leaderboard_of_the_stand_in(exported: Path
     """So the stand-in would notice: this is what the adapter protects from."""
     model = exported / "testalgorithms/gen/basemodel.py"
     model.write_text(model.read_text().replace("answers: list[str] =", "raise ValueError #"))
-    ran = run_job(exported, [sys.executable, str(STAND_IN / "benchmarking.py")], str(STAND_IN))
+    ran = run_stand_in(exported)
     assert ran.returncode == 1
     assert not (exported / "workspace/srs_code/rank").exists()
 
@@ -140,6 +111,28 @@ def test_benchmarks_replace_the_held_out_tasks(run: Path, tmp_path: Path) -> Non
         "pass_at_1", "format_error_rate", "pass_at_1_own", "pass_at_1_again",
     ]  # fmt: skip
     lines = (out / "dataset/test_data/data.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+
+
+def test_comment_and_issue_tasks_replace_them_too(run: Path, tmp_path: Path) -> None:
+    weights = adapter(tmp_path / "weights")
+    settings = {}
+    for kind in get_args(rubric.Kind):
+        out = tmp_path / kind
+        named = ["--benchmark", f"own={write(tmp_path, kind)}", "--limit", "1"]
+        judge = ["--judge-local", "tiny", "--judge-adapter", os.path.relpath(weights)]
+        assert main(["--run", str(run), "--out", str(out), "--kind", kind, *named, *judge]) == 0
+        settings[kind] = json.loads((out / "job.json").read_text())
+        assert len((out / "dataset/test_data/data.jsonl").read_text().splitlines()) == 1
+        assert list(settings[kind]["rows"]) == ["base", "round1", "dpo"]
+        assert settings[kind]["judge"]["judge_adapter"] == str(weights)
+    assert settings["issues"]["metrics"][0]["name"] == "accuracy"
+    assert settings["comments"]["metrics"][0]["name"] == "overall"
+
+
+def test_the_first_tasks_only(run: Path, tmp_path: Path) -> None:
+    assert main(["--run", str(run), "--out", str(tmp_path / "job"), "--limit", "2"]) == 0
+    lines = (tmp_path / "job/dataset/test_data/data.jsonl").read_text().splitlines()
     assert len(lines) == 2
 
 
@@ -162,6 +155,14 @@ def test_what_the_run_measured_comes_along(run: Path, exported: Path) -> None:
         (["--benchmark", "b"], "NAME=FILE"),
         (["--set", "generate.engin=vllm"], "generate.engine"),
         (["--set", "model.path=/nowhere"], "/nowhere"),
+        (["--limit", "-1"], "--limit must be 0 or more"),
+        (["--kind", "comments"], "--kind comments: name the tasks"),
+        (["--kind", "issues", "--benchmark", "i={issues}"], "can't be scored without a judge"),
+        (["--kind", "issues", "--benchmark", "i={comments}", *JUDGE], "comments.jsonl:1: no issue"),
+        (JUDGE, "--judge-…: programs are judged by their tests"),
+        (["--judge-endpoint", "http://h"], "--judge-model"),
+        (["--judge-local", "/nowhere"], "--judge-local: /nowhere does not exist"),
+        (["--judge-local", "tiny", "--judge-adapter", "/nowhere"], "adapter_config.json"),
     ],
 )
 def test_unusable_arguments_are_named(
@@ -171,7 +172,9 @@ def test_unusable_arguments_are_named(
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["--run", str(run), "--out", str(tmp_path / "job"), *arguments]) == 2
+    named = {"issues": write(tmp_path, "issues"), "comments": write(tmp_path, "comments")}
+    filled = [argument.format(**named) for argument in arguments]
+    assert main(["--run", str(run), "--out", str(tmp_path / "job"), *filled]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "job").exists()
 

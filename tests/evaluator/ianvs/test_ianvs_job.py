@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from job_tasks import adapter, config, job, task
 
-from evaluator.benchmarks import Opening
-from evaluator.ianvs_job import INLINE_CHARACTERS, TEMPLATES, write_job
+from evaluator.benchmark_rows import Opening
+from evaluator.ianvs_job import TEMPLATES, write_job
+from evaluator.ianvs_rows import INLINE_CHARACTERS
 from evaluator.ianvs_run import job_of_run, rows_of
 from srs.types import Task, UserError, from_json
 

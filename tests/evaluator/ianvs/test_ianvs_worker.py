@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from job_tasks import GOOD, STDIO, job, task
 
-from evaluator.benchmarks import Opening
-from evaluator.ianvs_job import INLINE_CHARACTERS, write_job
+from evaluator.benchmark_rows import Opening
+from evaluator.ianvs_job import write_job
+from evaluator.ianvs_rows import INLINE_CHARACTERS
 from evaluator.ianvs_worker import main
 
 
