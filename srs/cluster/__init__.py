@@ -1,0 +1,1 @@
+"""A run on several hosts: grading, generation and training as actors of a Ray cluster."""
