@@ -212,7 +212,9 @@ def _read_lines(pipe: IO[bytes], answers: queue.SimpleQueue[dict[str, Any] | Non
 def main(target: str, answer_fd: int, parent: int) -> int:
     """The child's life: build the handler, say ready, serve until stdin ends."""
     os.set_inheritable(answer_fd, False)
-    _die_with(parent)
+    # The whole group ends with the parent, should stdin be held open elsewhere.
+    signal.signal(signal.SIGTERM, lambda *_: os.killpg(0, signal.SIGKILL))
+    die_with(parent)
     requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     busy, ended = threading.Event(), threading.Event()
     busy.set()
@@ -229,7 +231,7 @@ def main(target: str, answer_fd: int, parent: int) -> int:
             return 0
         gc.disable()  # importing torch and vllm takes 8 s rather than 12 without collections
         try:
-            handler = _resolve(target)(**first["arguments"])
+            handler = resolve(target)(**first["arguments"])
             answer(ready=handler.describe())
         except Exception as e:  # the boundary: the parent raises it
             _report(e, answer)
@@ -259,7 +261,8 @@ def _report(error: Exception, answer: Any, **where: Any) -> None:
     answer(**where, error=text, user=is_user)
 
 
-def _resolve(target: str) -> Any:
+def resolve(target: str) -> Any:
+    """What ``module:function`` names."""
     import importlib
 
     module, _, function = target.partition(":")
@@ -280,17 +283,13 @@ def _watch_stdin(
         os.killpg(0, signal.SIGKILL)
 
 
-def _die_with(parent: int) -> None:
-    """Have Linux end this process group when the parent dies, should stdin be held open elsewhere."""
+def die_with(parent: int, how: signal.Signals = signal.SIGTERM) -> None:
+    """Have Linux send ``how`` when the parent dies; it ends at once if the parent is gone already."""
     if sys.platform != "linux":
         return
     import ctypes
 
-    def end_group(*_: object) -> None:
-        os.killpg(0, signal.SIGKILL)
-
-    signal.signal(signal.SIGTERM, end_group)
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, how, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 

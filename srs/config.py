@@ -8,13 +8,15 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from sandbox.runner import SandboxConfig
 from scheduler.config import SchedulerConfig
 from srs.types import UserError
 
+T = TypeVar("T")
 Target = Literal["self", "reference", "mix"]
+Method = Literal["lora", "qlora", "dora", "full", "prefix", "prompt", "ptuning"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,11 @@ class DevicesConfig:
     """Training processes; 0 = one for each device that trains, one on a CPU."""
     async_rounds: int = 0
     """Rounds that generation may run ahead of training: 0, or 1 (off-policy by one round)."""
+    cluster: Literal["local", "ray"] = "local"
+    """``ray``: generation, grading and training on the hosts of a Ray cluster (`docs/cluster.md`)."""
+    ray_address: str = ""
+    """``HOST:PORT`` of the cluster's head; empty = ``$RAY_ADDRESS``, else the cluster that this machine
+    belongs to, else a new one of this machine alone."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,9 @@ class GenerateConfig:
     engine: Literal["auto", "vllm", "transformers"] = "auto"
     n: int = 5
     """Candidates per task."""
+    serve: Literal["lora", "merged"] = "lora"
+    """``lora``: the engine keeps the base model and swaps adapters; ``merged``: it loads full weights into
+    which the adapter was merged, for adapters that it can't serve."""
     temperature: float = 0.7
     top_p: float = 0.95
     max_tokens: int = 512
@@ -89,6 +99,9 @@ class GenerateConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneConfig:
+    method: Method = "lora"
+    """``qlora`` trains on a base in 4 bits (NVIDIA); ``full`` all weights; ``prefix``, ``prompt`` and
+    ``ptuning`` virtual tokens. See docs/training.md for what can serve which."""
     target: Target = "mix"
     """``self``: own passing code; ``reference``; ``mix``: own, else the reference."""
     max_per_task: int = 1
@@ -98,12 +111,14 @@ class FinetuneConfig:
     lora_dropout: float = 0.0
     target_modules: tuple[str, ...] = ()
     """Empty = every linear layer but the output head."""
+    virtual_tokens: int = 20
+    """Virtual tokens of ``prefix``, ``prompt`` and ``ptuning``."""
     learning_rate: float = 5e-5
     epochs: int = 1
     batch_size: int = 8
-    """Examples per optimiser step."""
+    """Examples per optimiser step, of all training processes together; each takes an equal share."""
     micro_batch_size: int = 8
-    """Examples per forward pass; divides ``batch_size``."""
+    """Examples per forward pass of one process; divides ``batch_size``."""
     tokens_per_round: int = 0
     """Train on this many completion tokens each round, to the nearest example: the round's examples in
     a seeded order, again when they run out. Replaces ``epochs``; 0 = every example ``epochs`` times."""
@@ -111,6 +126,13 @@ class FinetuneConfig:
     """Take exactly this many optimiser steps each round, of nearly equal numbers of examples. Replaces
     ``batch_size``; 0 = as many as ``batch_size`` gives."""
     gradient_checkpointing: bool = False
+    packing: bool = False
+    """Lay the examples of a forward pass end to end instead of padding them; the result is the same."""
+    strategy: Literal["ddp", "fsdp", "deepspeed"] = "ddp"
+    """What several training processes share: ``ddp`` gradients only; ``fsdp`` (FSDP2) and ``deepspeed``
+    (ZeRO, an extra install) the weights too."""
+    zero_stage: Literal[1, 2, 3] = 3
+    """Of ``deepspeed``: 1 shares out the optimiser's state, 2 gradients too, 3 the weights as well."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,52 +199,60 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     Override values are TOML values; a value that isn't valid TOML is taken as a string.
     Raises UserError naming the file and key.
     """
-    data: dict[str, Any] = {}
-    where = "--set"
-    if path is not None:
-        where = str(path)
-        try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as e:
-            raise UserError(f"{path}: cannot read the config: {e.strerror}") from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-            raise UserError(f"{path}: not valid TOML: {e}") from e
+    data = {} if path is None else read_toml(path)
+    where = "--set" if path is None else str(path)
     _check_keys(data, Config, where, "")
-    _apply(data, overrides)
+    apply_overrides(data, overrides, Config)
     return from_dict(data, where)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as nested dicts. Raises UserError naming the file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise UserError(f"{path}: cannot read the config: {e.strerror}") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: not valid TOML: {e}") from e
 
 
 def override(config: Config, overrides: Sequence[str]) -> Config:
     """The config with ``section.key=value`` overrides applied. Raises UserError as `load` does."""
     data = to_dict(config)
-    _apply(data, overrides)
+    apply_overrides(data, overrides, Config)
     return from_dict(data, "--set")
 
 
-def _apply(data: dict[str, Any], overrides: Sequence[str]) -> None:
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str], cls: type) -> None:
+    """Set ``section.key=value`` in ``data``, in order, for the sections of ``cls``. Raises UserError."""
     for text in overrides:
         key, equals, raw = text.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot):
             raise UserError(f"--set {text}: write it as section.key=value")
         override = {section: {name: _toml_value(raw.strip())}}
-        _check_keys(override, Config, f"--set {text}", "")
+        _check_keys(override, cls, f"--set {text}", "")
         data.setdefault(section, {}).update(override[section])
 
 
 def from_dict(data: dict[str, Any], where: str) -> Config:
     """Build a Config from nested dicts, checking types and bounds. Raises UserError naming the key."""
+    config = typed(Config, data, where)
+    _check_bounds(config, where)
+    return config
+
+
+def typed(cls: type[T], data: dict[str, Any], where: str) -> T:
+    """A dataclass of sections from nested dicts: unknown keys and wrong types raise UserError."""
     import pydantic
 
-    _check_keys(data, Config, where, "")
+    _check_keys(data, cls, where, "")
     try:
-        config = pydantic.TypeAdapter(Config).validate_python(data)
+        return pydantic.TypeAdapter(cls).validate_python(data)
     except pydantic.ValidationError as e:
         first = e.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{where}: {key}: {first['msg']}, got {first['input']!r}") from e
-    _check_bounds(config, where)
-    return config
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -267,6 +297,7 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.sandbox.memory_mib >= 64, "sandbox.memory_mib", "must be 64 or more"),
         (c.sandbox.workers >= 0, "sandbox.workers", "must be 0 or more"),
         (c.finetune.lora_r >= 1, "finetune.lora_r", "must be 1 or more"),
+        (c.finetune.virtual_tokens >= 1, "finetune.virtual_tokens", "must be 1 or more"),
         (c.finetune.epochs >= 1, "finetune.epochs", "must be 1 or more"),
         (c.finetune.learning_rate > 0, "finetune.learning_rate", "must be above 0"),
         (c.finetune.batch_size >= 1, "finetune.batch_size", "must be 1 or more"),

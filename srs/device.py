@@ -19,6 +19,13 @@ from srs.types import UserError
 
 Kind = Literal["cuda", "npu", "cpu"]
 VISIBLE = {"cuda": "CUDA_VISIBLE_DEVICES", "npu": "ASCEND_RT_VISIBLE_DEVICES"}
+ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_NPU_ALLOC_CONF")
+"""Settings of torch's caching allocator: the common name and each device's own."""
+NO_CANN = (
+    "torch-npu is installed but cannot load ({reason}): with Ascend devices, source CANN's set_env.sh "
+    "(/usr/local/Ascend/ascend-toolkit/set_env.sh) first; without them, uninstall torch-npu or set "
+    "TORCH_DEVICE_BACKEND_AUTOLOAD=0"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,35 @@ class Device:
     def optimizer(self) -> str:
         return "adamw_torch" if self.kind == "npu" else "adamw_torch_fused"
 
+    @property
+    def distributed_backend(self) -> str:
+        """Of `torch.distributed`, between the processes that train."""
+        return {"cuda": "nccl", "npu": "hccl", "cpu": "gloo"}[self.kind]
+
+    @property
+    def accelerate_type(self) -> str:
+        """accelerate's ``distributed_type`` when several processes train."""
+        return {"cuda": "MULTI_GPU", "npu": "MULTI_NPU", "cpu": "MULTI_CPU"}[self.kind]
+
+    @property
+    def can_quantize(self) -> bool:
+        """Whether bitsandbytes runs here: it has no kernels for Ascend."""
+        return self.kind == "cuda"
+
+    @property
+    def can_compile(self) -> bool:
+        """Whether torch.compile and captured graphs are worth trying: not on Ascend."""
+        return self.kind == "cuda"
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether an engine lends its memory to training and stays alive.
+
+        On Ascend it ends instead: sleep mode needs settings that cost speed (see `environment`), and a
+        process that has exited surely holds nothing. A CPU has nothing to lend.
+        """
+        return self.kind == "cuda"
+
     def dtype(self, wanted: str) -> str:
         """``auto`` is bfloat16 on an accelerator and float32 on a CPU."""
         if wanted != "auto":
@@ -67,20 +103,29 @@ class Device:
             return {"enforce_eager": True}
         return {}
 
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """``base`` with what a child on this device needs, set before its first import of torch."""
+    def environment(self, base: Mapping[str, str], *, sleep: bool = False) -> dict[str, str]:
+        """``base`` with what a child on this device needs, set before its first import of torch.
+
+        ``sleep``: for an engine in vLLM's sleep mode. Its memory pool and torch's expandable segments
+        exclude each other, and on Ascend weights in the NZ layout don't survive a sleep.
+        """
         env = dict(base)
         if self.visible_variable and self.indices:
             env[self.visible_variable] = ",".join(self.indices)
         match self.kind:
             case "cpu":
                 env["CUDA_VISIBLE_DEVICES"] = ""
+                env["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
                 env["OMP_NUM_THREADS"] = str(self.threads)
                 # Threads that spin while waiting cost a factor of 15 when graders share the cores.
                 env["OMP_WAIT_POLICY"] = "PASSIVE"
                 # Otherwise every engine on the machine pins its threads to the same first cores.
                 env.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
             case "cuda":
+                # A torch-npu that lies about would stop torch itself from loading.
+                env["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
+                # `check` asks the driver, after which a forked worker could not.
+                env["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
                 env.setdefault("OMP_NUM_THREADS", str(min(self.threads, 8)))
                 env.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             case "npu":
@@ -89,27 +134,20 @@ class Device:
                 env["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
                 env["HCCL_DETERMINISTIC"] = "true"
                 env["LCCL_DETERMINISTIC"] = "1"
+                # Left by ModelArts: hccl would read its ranks there and not from torchrun.
+                env.pop("RANK_TABLE_FILE", None)
+                if sleep:
+                    env["VLLM_ASCEND_ENABLE_NZ"] = "0"
                 if "PYTORCH_NPU_ALLOC_CONF" in env:  # torch-npu refuses to see both
                     env.pop("PYTORCH_ALLOC_CONF", None)
+        if sleep:
+            _drop_expandable_segments(env)
         env["TOKENIZERS_PARALLELISM"] = "false"
         return env
 
-    def split(self) -> tuple[Device, Device]:
-        """The shares of generation and of training: the last device trains, the first ones generate.
-
-        With one device, or on a CPU, both use the same.
-        """
-        if len(self.indices) < 2:
-            return self, self
-        return (
-            dataclasses.replace(self, indices=self.indices[:1]),
-            dataclasses.replace(self, indices=self.indices[-1:]),
-        )
-
     def check(self) -> None:
         """Compare with what torch finds, in a child. Raises UserError when it can't use the device."""
-        import torch
-
+        torch = _torch()
         if self.kind == "cpu":
             return
         found = torch.accelerator.current_accelerator(check_available=True)
@@ -146,6 +184,29 @@ def detect(
     if gpus and not torch_version.endswith("+cpu"):
         return Device(kind="cuda", indices=gpus, threads=threads or 1)
     return Device(kind="cpu", threads=threads or 1)
+
+
+def _torch() -> Any:
+    """The module torch. Raises UserError when torch-npu, which torch loads itself, finds no CANN."""
+    try:
+        import torch
+    except (ImportError, RuntimeError) as e:
+        cause = e.__cause__ or e
+        if "torch_npu" in str(e) or "libhccl" in str(cause) or "libascend" in str(cause):
+            raise UserError(NO_CANN.format(reason=str(cause).split("\n")[0])) from e
+        raise
+    return torch
+
+
+def _drop_expandable_segments(env: dict[str, str]) -> None:
+    """Take that one setting out of the allocator's, in place."""
+    for variable in ALLOCATOR:
+        if variable in env:
+            parts = env[variable].split(",")
+            kept = [p for p in parts if p.partition(":")[0].strip() != "expandable_segments"]
+            env[variable] = ",".join(kept)
+            if not kept:
+                del env[variable]
 
 
 def _numbers(dev: Path, prefix: str) -> list[int]:

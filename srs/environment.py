@@ -19,6 +19,7 @@ PACKAGES = (
     "transformers",
     "trl",
     "peft",
+    "ray",
     "accelerate",
     "datasets",
     "pytest",

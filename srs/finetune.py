@@ -1,9 +1,10 @@
-"""Fine-tuning: a LoRA round on examples, and DPO on pairs, in a process of their own."""
+"""Fine-tuning: a round on examples, and DPO on pairs, in processes of their own."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,7 +13,11 @@ from srs import device as devices
 from srs import models
 from srs.child import Child
 from srs.config import Config, to_dict
+from srs.placement import Placement, place
+from srs.tuning import methods
 from srs.types import PreferencePair, SftExample, from_json, to_json
+
+WORKER = "srs.tuning.worker:TrainingWorker"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,34 +81,62 @@ class Tuner(Protocol):
         ...
 
 
-def open_tuner(config: Config, log_path: Path) -> Tuner:
-    """Start the training process in the background.
+def open_tuner(config: Config, log_path: Path, placement: Placement | None = None) -> Tuner:
+    """Start the training process in the background, and its ranks when ``placement`` has several.
 
-    Raises UserError when the model's folder is missing.
+    Without a placement it is this machine's, by ``config.devices``.
+    Raises UserError when the model's folder is missing or the method doesn't fit the devices.
     """
     source = models.locate(config.model)
-    _, device = devices.detect().split()
+    where = placement or place(config.devices, devices.detect())
+    device, processes = where.training, where.train_processes
+    methods.check(config, device, processes=processes)
+    if processes > 1:
+        device = dataclasses.replace(device, threads=max(1, device.threads // processes))
+    target = WORKER
+    arguments: dict[str, Any] = {
+        "config": to_dict(config),
+        "device": dataclasses.asdict(device),
+    }
+    folder = None
+    if processes > 1:
+        folder = tempfile.TemporaryDirectory(prefix="srs-ranks-")
+        arguments = {
+            "processes": processes,
+            "target": target,
+            "arguments": arguments,
+            "folder": folder.name,
+        }
+        target = "srs.tuning.launch:Ranks"
     child = Child(
         "training",
-        "srs.tuning.worker:TrainingWorker",
-        {"config": to_dict(config), "device": dataclasses.asdict(device)},
+        target,
+        arguments,
         environment={**device.environment(os.environ), **source.environment()},
         log_path=log_path,
     )
-    return ChildTuner(child)
+    return ChildTuner(child, folder)
 
 
 class ChildTuner:
-    """A `Tuner` whose trainers live in a child process (`srs.tuning.worker`)."""
+    """A `Tuner` whose trainers live in a child process (`srs.tuning.worker`).
 
-    def __init__(self, child: Child) -> None:
+    ``folder`` is removed with it.
+    """
+
+    def __init__(
+        self, child: Child, folder: tempfile.TemporaryDirectory[str] | None = None
+    ) -> None:
         self._child = child
+        self._folder = folder
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._child.close()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def ready(self) -> None:
         self._child.ready()

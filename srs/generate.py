@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from srs import device as devices
 from srs import models
 from srs.child import Child
 from srs.config import Config, to_dict
+from srs.device import Device
 from srs.engines.vllm_engine import lora_rank
+from srs.placement import Placement, place
+from srs.tuning import methods
 from srs.types import Candidate, Task, from_json, to_json
+
+if TYPE_CHECKING:
+    from srs.replicas import Replicas
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,22 +83,59 @@ class Generator(Protocol):
         ...
 
 
-def open_generator(config: Config, log_path: Path) -> Generator:
-    """Start the engine that ``generate.engine`` names, in the background.
+def open_generator(config: Config, log_path: Path, placement: Placement | None = None) -> Replicas:
+    """The engine that ``generate.engine`` names, once per replica; entering it starts them.
 
+    Without a ``placement`` there is no training to make room for: the engines use every device.
     ``auto`` is vLLM where it is installed for this device, else transformers; the log says which.
-    Raises UserError when the model's folder is missing or vLLM can't serve the LoRA rank.
+    Raises UserError when the model's folder is missing, the devices don't suffice, or the engine can't
+    serve what the run trains.
+    """
+    from srs.replicas import Replicas
+
+    models.locate(config.model)
+    merged = config.generate.serve == "merged"
+    if config.generate.engine != "auto":  # which the process finds out, and checks then
+        methods.check_served(config, config.generate.engine, merged=merged)
+    if config.generate.engine != "transformers" and not merged:
+        lora_rank(config.finetune.lora_r)
+    if placement is None:
+        alone = dataclasses.replace(config.devices, placement="auto", async_rounds=0)
+        placement = dataclasses.replace(place(alone, devices.detect()), takes_turns=False)
+    return Replicas(
+        [
+            functools.partial(
+                open_replica,
+                config,
+                device,
+                log_path.with_stem(f"{log_path.stem}-{number}") if number else log_path,
+                sleep=placement.takes_turns and device.sleeps,
+            )
+            for number, device in enumerate(placement.generation)
+        ]
+    )
+
+
+def open_replica(
+    config: Config, device: Device, log_path: Path, *, sleep: bool = False
+) -> ChildGenerator:
+    """Start one engine on ``device``, in the background, in a process of its own.
+
+    ``sleep``: it will be put to sleep, which an engine must know when it loads.
     """
     source = models.locate(config.model)
-    device, _ = devices.detect().split()
-    if config.generate.engine != "transformers":
-        lora_rank(config.finetune.lora_r)
+    merged = log_path.with_name(f".{log_path.stem}-merged")
     child = Child(
         "generation",
         "srs.engines.worker:GenerationWorker",
-        {"config": to_dict(config), "device": dataclasses.asdict(device)},
+        {
+            "config": to_dict(config),
+            "device": dataclasses.asdict(device),
+            "sleep": sleep,
+            "merged": str(merged.resolve()),
+        },
         environment={
-            **device.environment(os.environ),
+            **device.environment(os.environ, sleep=sleep),
             **source.environment(),
             # The engine runs inside our child: one process less to start, watch and end.
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -99,14 +144,18 @@ def open_generator(config: Config, log_path: Path) -> Generator:
         },
         log_path=log_path,
     )
-    return ChildGenerator(child)
+    return ChildGenerator(child, merged)
 
 
 class ChildGenerator:
-    """A `Generator` whose engine lives in a child process (`srs.engines.worker`)."""
+    """A `Generator` whose engine lives in a child process (`srs.engines.worker`).
 
-    def __init__(self, child: Child) -> None:
+    ``merged``: the folder for what the child leaves on the disk; it goes with the child.
+    """
+
+    def __init__(self, child: Child, merged: Path) -> None:
         self._child = child
+        self._merged = merged
 
     @property
     def engine(self) -> str:
@@ -123,6 +172,7 @@ class ChildGenerator:
 
     def __exit__(self, *exc: object) -> None:
         self._child.close()
+        shutil.rmtree(self._merged, ignore_errors=True)
 
     def ready(self) -> None:
         self._child.ready()
@@ -143,3 +193,12 @@ class ChildGenerator:
         )
         for item in items:
             yield from (from_json(Candidate, candidate) for candidate in item)
+
+    def sleep(self) -> None:
+        """Free the device's memory until `wake`. Raises ChildError."""
+        self._child.call("sleep")
+
+    def wake(self) -> bool:
+        """Whether the model, awake, answers the canary as it did before. Raises ChildError."""
+        same: bool = self._child.call("wake")
+        return same

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from evaluator.reference import Dropped, Expectation, verify
@@ -17,18 +18,23 @@ from scheduler.policies import policy as scheduling_policy
 from srs import report
 from srs import tasks as tasks_module
 from srs.config import Config
+from srs.device import detect
 from srs.environment import cache_dir, environment
 from srs.evaluation import Evaluation, evaluate
 from srs.finetune import Tuner, open_tuner
 from srs.generate import Generator, Policy, Sampling, open_generator
+from srs.placement import place
 from srs.planning import Planner
 from srs.preferences import load_pairs
 from srs.progress import Progress
+from srs.replicas import Replicas
 from srs.rollout import Known, Roller
 from srs.rundir import RunDir
 from srs.splits import draw
 from srs.streams import derive_seed
 from srs.tasks import TaskSet
+from srs.tuning import methods
+from srs.turns import Turns
 from srs.types import PreferencePair, Task, UserError
 
 
@@ -45,6 +51,8 @@ class Lab:
     roller: Roller
     generator: Generator
     tuner: Tuner
+    ahead: ThreadPoolExecutor
+    """Where the next round's rollout runs while this one trains, with ``devices.async_rounds``."""
     progress: Progress
     extra_pairs: Sequence[PreferencePair]
     notice: str | None
@@ -70,6 +78,17 @@ class Lab:
         if number is None:
             return Policy(name="base", adapter=None)
         return Policy(name=f"round-{number:04d}", adapter=self.run.adapter(number))
+
+    def rollout_policy(self, number: int) -> Policy:
+        """The weights that write round ``number``'s candidates: the newest, or with
+        ``devices.async_rounds`` those from before the round before it, which trains meanwhile.
+        """
+        before = number
+        if self.config.devices.async_rounds:
+            plans = (self.run.path / "rounds").glob("*/plan.json")
+            earlier = [int(plan.parent.name) for plan in plans]
+            before = max((round for round in earlier if round < number), default=number)
+        return self.policy(before=before)
 
     def seed(self, *parts: int | str) -> int:
         return derive_seed(self.config.run.seed, *parts)
@@ -122,10 +141,12 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
             progress.note(task_set.notice)
         scheduling = scheduling_policy(config.scheduler)
         memory = stack.enter_context(Store.open(run.path / "memory.sqlite", seed=config.run.seed))
+        ahead = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ahead"))
         # The engines load in their own processes while the references are graded.
-        generator = stack.enter_context(open_generator(config, run.path / "logs" / "generate.log"))
-        tuner = stack.enter_context(open_tuner(config, run.path / "logs" / "finetune.log"))
-        sandbox = stack.enter_context(open_sandbox(config.sandbox))
+        generator, tuner, sandbox = _parts(config, run.path / "logs", stack)
+        stack.enter_context(generator)
+        stack.enter_context(tuner)
+        stack.enter_context(sandbox)
 
         expectations = _verify(run, task_set, sandbox, progress)
         train = {task.id: task for task in task_set.train if task.id in expectations}
@@ -137,9 +158,10 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
             )
         memory.add_tasks(train)
         with progress.phase("load model", total=2) as advance:
-            generator.ready()
-            advance(1)
+            # In this order: where they take turns, generation keeps the devices for the first round.
             tuner.ready()
+            advance(1)
+            generator.ready()
             advance(1)
         run.write_json(
             "environment.json",
@@ -170,10 +192,38 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
             ),
             generator=generator,
             tuner=tuner,
+            ahead=ahead,
             progress=progress,
             extra_pairs=extra_pairs,
             notice=task_set.notice,
         )
+
+
+def _parts(
+    config: Config, logs: Path, stack: contextlib.ExitStack
+) -> tuple[Generator, Tuner, Sandbox]:
+    """On this machine, or on the hosts of a cluster. Raises UserError, SandboxError."""
+    match config.devices.cluster:
+        case "local":
+            generator, tuner = _models(config, logs)
+            return generator, tuner, open_sandbox(config.sandbox)
+        case "ray":
+            from srs.cluster.cluster import open_cluster
+
+            cluster = stack.enter_context(open_cluster(config))
+            return Replicas(cluster.replicas()), cluster.tuner(), cluster.sandbox()
+
+
+def _models(config: Config, logs: Path) -> tuple[Generator, Tuner]:
+    """The generator and the tuner, on the devices that ``devices`` gives each. Raises UserError."""
+    placement = place(config.devices, detect())
+    methods.check_run(config, placement)
+    replicas = open_generator(config, logs / "generate.log", placement)
+    open_here = functools.partial(open_tuner, config, logs / "finetune.log", placement)
+    if not placement.takes_turns:
+        return replicas, open_here()
+    turns = Turns(replicas, open_here, sleeping=placement.training.sleeps)
+    return turns.generator, turns.tuner
 
 
 def _load_tasks(config: Config) -> TaskSet:

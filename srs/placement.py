@@ -34,6 +34,11 @@ def place(config: DevicesConfig, machine: Device) -> Placement:
         return _on_cores(config, machine)
     count, tensor_parallel = len(machine.indices), config.tensor_parallel
     split = config.placement == "split" or (config.placement == "auto" and config.async_rounds > 0)
+    if config.async_rounds and not split:
+        raise UserError(
+            "devices.async_rounds = 1: generation can't go on while training uses its devices: "
+            "set devices.placement = split, or devices.async_rounds = 0"
+        )
     if split and count < 2:
         raise UserError(
             f"devices.placement = split needs 2 devices or more and this machine has {count}: "

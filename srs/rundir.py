@@ -28,7 +28,9 @@ from srs.rollout import Rollout
 from srs.types import Candidate, RoundPlan, RoundRecord, UserError, Verdict, from_json, to_json
 
 T = TypeVar("T")
-MAY_CHANGE = frozenset({"run.rounds", "sandbox.backend", "sandbox.workers"})
+MAY_CHANGE = frozenset(
+    {"devices.cluster", "devices.ray_address", "run.rounds", "sandbox.backend", "sandbox.workers"}
+)
 """Keys that a resumed run may set anew: they change how long or where, never what."""
 
 
@@ -79,7 +81,9 @@ class RunDir:
             raise UserError(f"{file}: not a readable run config: {e}") from e
         stored = configs.from_dict(stored_dict, str(file))
         now = wanted(stored)
-        for key, (before, after) in _differences(stored_dict, configs.to_dict(now)).items():
+        for key, (before, after) in _differences(
+            configs.to_dict(stored), configs.to_dict(now)
+        ).items():
             if key not in MAY_CHANGE:
                 raise UserError(
                     f"{path}: this run was started with {key} = {json.dumps(before)}, not "

@@ -5,17 +5,19 @@
               └─────────────────────────────── next round ◄─────────────────────────────┘
     after the last round:  all graded candidates ─► preference pairs ─► DPO ─► evaluate ─► report
 
+With ``devices.async_rounds`` the next rollout goes on during the LoRA round, one adapter behind.
 Each phase leaves a file in the run directory (`srs.rundir`); a resumed run does only what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +44,8 @@ def train(lab: Lab) -> None:
         plan = plan_round(lab, number)
         rollout = roll_out(lab, plan)
         lab.memory.record(number, rollout.reviews(plan), lab.planner.policy.update)
-        finetune(lab, number, rollout.of(plan.practised))
+        with rolling_out_ahead(lab, number):
+            finetune(lab, number, rollout.of(plan.practised))
         close_round(lab, plan, rollout)
     prefer(lab)
     conclude(lab)
@@ -57,19 +60,24 @@ def measure_base(lab: Lab) -> None:
 
 
 def next_round(lab: Lab) -> int | None:
-    """The round to run or to continue. Numbers skip over rounds in which nothing would be due."""
+    """The round to run or to continue; None after the last, or when nothing will ever be due."""
     done = lab.run.metrics()
     if len(done) > lab.config.run.rounds:
         return None
-    after = done[-1].round + 1
-    if (started := lab.run.started_after(done[-1].round)) is not None:
-        return started
-    number = lab.planner.next_round(after)
+    number = round_after(lab, done[-1].round)
     if number is None:
         lab.progress.note("no task will ever be due again: no more rounds to run")
-    elif number > after:
-        lab.progress.note(f"nothing is due before round {number}: going there")
     return number
+
+
+def round_after(lab: Lab, number: int) -> int | None:
+    """The round that follows. Numbers skip over rounds in which nothing would be due."""
+    if (started := lab.run.started_after(number)) is not None:
+        return started
+    following = lab.planner.next_round(number + 1)
+    if following is not None and following > number + 1:
+        lab.progress.note(f"nothing is due before round {following}: going there")
+    return following
 
 
 def plan_round(lab: Lab, number: int) -> RoundPlan:
@@ -82,7 +90,7 @@ def plan_round(lab: Lab, number: int) -> RoundPlan:
 
 
 def roll_out(lab: Lab, plan: RoundPlan) -> Rollout:
-    """k graded candidates per task from the newest adapter; grading starts with the first of them."""
+    """k graded candidates per task from the adapter; grading starts with the first of them."""
     number = plan.round
     if not lab.run.has_rollout(number):
         tasks = [lab.tasks[task] for task in plan.task_ids]
@@ -90,7 +98,7 @@ def roll_out(lab: Lab, plan: RoundPlan) -> Rollout:
         with lab.progress.phase("generate, grade", total, unit="candidates") as advance:
             rollout = lab.roller.roll_out(
                 tasks,
-                policy=lab.policy(before=number),
+                policy=lab.rollout_policy(number),
                 sampling=lab.sampling,
                 round=number,
                 phase="rollout",
@@ -99,6 +107,22 @@ def roll_out(lab: Lab, plan: RoundPlan) -> Rollout:
         lab.run.add_seconds(number, {"generate": rollout.generate_s, "grade": rollout.grade_s})
         lab.run.write_rollout(number, rollout)
     return lab.run.read_rollout(number)
+
+
+@contextlib.contextmanager
+def rolling_out_ahead(lab: Lab, number: int) -> Iterator[None]:
+    """With ``devices.async_rounds``, the next round's rollout while this one trains; else nothing.
+
+    Its plan knows this round's reviews; its candidates are from before this round's training.
+    """
+    ahead = lab.config.devices.async_rounds and not is_last_round(lab)
+    following = round_after(lab, number) if ahead else None
+    if following is None:
+        yield
+        return
+    rollout = lab.ahead.submit(roll_out, lab, plan_round(lab, following))
+    yield
+    rollout.result()
 
 
 def finetune(lab: Lab, number: int, rollout: Rollout) -> None:
@@ -138,14 +162,18 @@ def close_round(lab: Lab, plan: RoundPlan, rollout: Rollout) -> None:
     from srs.rounds import round_record
 
     number = plan.round
-    is_last = len(lab.run.metrics()) == lab.config.run.rounds
     evaluation = None
-    if is_last or lab.config.eval.due(number):
+    if is_last_round(lab) or lab.config.eval.due(number):
         evaluation = evaluate_after(lab, number)
     record = round_record(lab.run, lab.planner, plan, rollout, evaluation)
     lab.run.add_metrics(record)
     lab.progress.round_done(record)
     lab.write_report()
+
+
+def is_last_round(lab: Lab) -> bool:
+    """Whether the round that is not complete yet is the last."""
+    return len(lab.run.metrics()) == lab.config.run.rounds
 
 
 def evaluate_after(lab: Lab, number: int) -> Evaluation:

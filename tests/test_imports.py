@@ -27,6 +27,9 @@ MAY_IMPORT = {
 ENTRY_POINTS = {
     "srs.train",
     "srs.compare",
+    "srs.plan",
+    "srs.modelarts",
+    "srs.modelarts.entry",
     "evaluator.run",
     "evaluator.compare",
     "evaluator.export",

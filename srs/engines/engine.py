@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from srs.models import ModelSource
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
@@ -29,7 +31,8 @@ class Sample:
 class Engine(Protocol):
     """Samples from the base model or from one adapter at a time."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def sample(
         self,
@@ -41,4 +44,14 @@ class Engine(Protocol):
         top_p: float,
     ) -> Iterator[tuple[int, list[Sample]]]:
         """(position in ``prompts``, its n samples), in the order in which they are finished."""
+        ...
+
+    def sleep(self) -> None:
+        """Free the device's memory; nothing is sampled until `wake`."""
+        ...
+
+    def wake(self) -> None: ...
+
+    def reload(self, source: ModelSource) -> None:
+        """Answer with these full weights, of the same architecture, from now on."""
         ...

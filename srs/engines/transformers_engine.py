@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,12 @@ class TransformersEngine:
         batch_size: int,
         ends: list[int],
         stops: tuple[str, ...],
+        load: Callable[[models.ModelSource], Any] | None = None,
     ) -> None:
+        """``load`` gives the model of other weights, for `reload`."""
         self._base = model
+        self._load = load
+        self._home = model.device
         self._tokenizer = tokenizer
         self._batch_size = batch_size
         self._ends = frozenset(ends)
@@ -51,6 +55,20 @@ class TransformersEngine:
             samples = self._continue(model, rows, temperature, top_p)
             for i in range(len(batch)):
                 yield start + i, samples[i * n : (i + 1) * n]
+
+    def sleep(self) -> None:
+        import torch
+
+        self._base.to("cpu")
+        if torch.accelerator.is_available():
+            torch.accelerator.empty_cache()
+
+    def wake(self) -> None:
+        self._base.to(self._home)
+
+    def reload(self, source: models.ModelSource) -> None:
+        assert self._load is not None
+        self._base = self._load(source)
 
     def _with_adapter(self, adapter: Path | None) -> Any:
         if adapter is None:

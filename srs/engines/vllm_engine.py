@@ -34,6 +34,7 @@ class VllmEngine:
         context: int,
         ends: list[int],
         stops: tuple[str, ...],
+        sleep: bool = False,
     ) -> None:
         from vllm import EngineArgs, LLMEngine
 
@@ -51,16 +52,17 @@ class VllmEngine:
             "max_model_len": context,
             "max_num_seqs": CPU_SEQUENCES if device.kind == "cpu" else MAX_SEQUENCES,
             "max_num_batched_tokens": max(context, BATCHED_TOKENS),
-            "enable_lora": True,
-            "max_loras": 1,
-            "max_lora_rank": lora_rank(config.finetune.lora_r),
             "seed": config.run.seed,
             "disable_log_stats": True,
+            "tensor_parallel_size": max(len(device.indices), 1),
+            **lora_arguments(config),
+            **({"enable_sleep_mode": True} if sleep else {}),
             **memory,
             **device.vllm_arguments,
         }
         with models.loading(source):
             self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        self._is_cpu = device.kind == "cpu"
         self._ends = ends
         self._stops = list(stops)
         self._adapters: dict[tuple[Path, int], Any] = {}
@@ -108,6 +110,20 @@ class VllmEngine:
             if positions:
                 self._engine.abort_request(list(positions))
 
+    def sleep(self) -> None:
+        """Level 1: weights to the host's memory, the cache dropped. Level 2 has crashed with LoRA."""
+        self._engine.sleep(1)
+
+    def wake(self) -> None:
+        self._engine.wake_up()
+        self._engine.reset_prefix_cache()
+
+    def reload(self, source: models.ModelSource) -> None:
+        self._engine.collective_rpc("reload_weights", kwargs={"weights_path": source.name})
+        if self._is_cpu:
+            self._engine.collective_rpc(_pack_output_head)
+        self._engine.reset_prefix_cache()
+
     def _lora_request(self, adapter: Path) -> Any:
         """vLLM silently serves the old weights, or their cached prefixes, under an id it has seen."""
         from vllm.lora.request import LoRARequest
@@ -120,6 +136,17 @@ class VllmEngine:
             number = len(self._adapters) + 1
             self._adapters[key] = LoRARequest(f"{adapter.name}-{number}", number, str(adapter))
         return self._adapters[key]
+
+
+def lora_arguments(config: Config) -> dict[str, Any]:
+    """What EngineArgs need to serve adapters; nothing where full weights are loaded instead."""
+    if config.generate.serve == "merged":
+        return {}
+    return {
+        "enable_lora": True,
+        "max_loras": 1,
+        "max_lora_rank": lora_rank(config.finetune.lora_r),
+    }
 
 
 def lora_rank(rank: int) -> int:
@@ -141,6 +168,16 @@ def _sample(output: Any) -> Sample:
         n_tokens=len(output.token_ids),
         truncated=output.finish_reason == "length",
     )
+
+
+def _pack_output_head(worker: Any) -> None:
+    """On a CPU vLLM multiplies by packed copies of weights, and reloading leaves out that of a head that
+    is tied to the embeddings: it would go on with the old one.
+    """
+    head = getattr(worker.model_runner.get_model(), "lm_head", None)
+    method = getattr(head, "quant_method", None)
+    if method is not None:
+        method.process_weights_after_loading(head)
 
 
 def _inspect_model_here(architectures: Sequence[str]) -> None:

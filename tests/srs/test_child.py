@@ -72,7 +72,7 @@ def test_starts_in_the_background_and_closes_while_loading(open_child: Any) -> N
 def test_a_slow_reader_does_not_hold_the_child_up(open_child: Any, tmp_path: Path) -> None:
     items = open_child().stream("marks", path=str(tmp_path / "mark"), count=50_000)
     assert next(items) == 0
-    assert _wait((tmp_path / "mark").exists)
+    assert _wait((tmp_path / "mark").exists, 60)
     assert sum(1 for _ in items) == 49_999
 
 

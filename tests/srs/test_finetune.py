@@ -85,17 +85,22 @@ def tuner(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def base(random_model: Path) -> Base:
+def base(random_model: Path) -> Iterator[Base]:
     """What the training process holds, in this one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads that spin cost most where other tests use the cores
     config = configs.ModelConfig(path=str(random_model))
-    device = Device(kind="cpu", threads=2)
-    return Base(
+    device = Device(kind="cpu", threads=1)
+    yield Base(
         model=models.load_model(models.locate(config), config, device),
         tokenizer=make_tokenizer(),
         chat=True,
         context=256,
         device=device,
     )
+    torch.set_num_threads(threads)
 
 
 def _rounds(tuner: Tuner, folder: Path) -> list[Any]:

@@ -1,0 +1,322 @@
+"""Replicas: one generator made of several, each on devices of its own.
+
+    requests ─► shares of nearly equal length ─► replica 0 … N-1 ─► candidates, tasks as they end
+                     ▲                                │ dies
+                     └────── its unfinished ones ◄────┴─► a new replica
+
+A request carries its seed, so who answers it doesn't matter.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol, Self, runtime_checkable
+
+from srs.child import ChildError
+from srs.generate import Generator, Policy, Request, Sampling
+from srs.types import Candidate
+
+logger = logging.getLogger(__name__)
+
+REPLACEMENTS = 3
+"""Deaths in one call of `Replicas.generate` that are made good; the next one ends it."""
+Key = tuple[str, int]
+"""What tells the requests of one call apart: task and seed."""
+
+
+@runtime_checkable
+class Sleeper(Protocol):
+    """A generator that can lend its device's memory and stay alive."""
+
+    def sleep(self) -> None: ...
+
+    def wake(self) -> bool:
+        """Take the memory back. False when the model doesn't say what it said before it slept."""
+        ...
+
+
+class Replicas:
+    """A `Generator` over one or more. ``factories`` start a replica each, also in place of a dead one.
+
+    A replica dies by raising ChildError. What it had not finished is answered by the first of the others
+    that is idle, or by its replacement; a replica that can't be replaced is left out from then on. One
+    call at a time.
+    """
+
+    def __init__(
+        self, factories: Sequence[Callable[[], Generator]], *, replacements: int = REPLACEMENTS
+    ) -> None:
+        self._all = [_Replica(number, factory) for number, factory in enumerate(factories)]
+        self._live = list(self._all)
+        self._replacements = replacements
+        self._opening: list[Future[None]] = []
+
+    def __enter__(self) -> Self:
+        self._opening = [replica.submit(replica.open) for replica in self._live]
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for replica in self._all:
+            replica.close()
+
+    def ready(self) -> None:
+        for opening in self._opening:
+            opening.result()
+
+    @functools.cached_property
+    def _description(self) -> dict[str, Any]:
+        """Kept: it is asked for while the replicas rest, and stays true of new ones."""
+        self.ready()
+        return {**self._live[0].describe(), "replicas": len(self._all)}
+
+    def describe(self) -> dict[str, Any]:
+        return self._description
+
+    @property
+    def engine(self) -> str:
+        engine: str = self._description["engine"]
+        return engine
+
+    @property
+    def chat(self) -> bool:
+        chat: bool = self._description["chat"]
+        return chat
+
+    def generate(
+        self, requests: Sequence[Request], *, policy: Policy, sampling: Sampling, round: int
+    ) -> Iterator[Candidate]:
+        """See `Generator.generate`; no two requests may share task and seed.
+
+        Raises what a replica raises; ChildError when more than ``replacements`` of them died, or the last.
+        """
+        ask = functools.partial(_Replica.answer, policy=policy, sampling=sampling, round=round)
+        call = _Call(self._live, requests, ask, self._replacements)
+        try:
+            for candidates in call:
+                yield from candidates
+        finally:
+            call.dropped.set()
+            self._live = call.live
+
+    def rest(self, *, sleeping: bool) -> None:
+        """Give the devices' memory back: asleep where a replica can, else by ending it.
+
+        Nothing may be generated until `resume`.
+        """
+        for future in [replica.submit(replica.rest, sleeping) for replica in self._live]:
+            future.result()
+
+    def resume(self) -> None:
+        """Be ready again. One that woke up saying something else is started anew. Raises ChildError."""
+        for future in [replica.submit(replica.resume) for replica in self._live]:
+            future.result()
+
+
+class _Replica:
+    """One generator and the thread that opens it and waits for it.
+
+    The thread lives as long as the set does, because a `srs.child.Child` ends with the thread that
+    started it.
+    """
+
+    def __init__(self, number: int, factory: Callable[[], Generator]) -> None:
+        self.number = number
+        self._factory = factory
+        self._generator: Generator | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"replica-{number}")
+        self.submit = self._thread.submit
+
+    def open(self) -> None:
+        """Start a generator in place of the present one, if any, and wait for it."""
+        self.discard()
+        self._check_open()
+        generator = self._factory()
+        with self._lock:
+            self._generator = generator
+        if self._closed:  # by another thread, while this one started it
+            self.discard()
+        self._check_open()
+        generator.__enter__()
+        generator.ready()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ChildError("generation is closed")
+
+    def discard(self) -> None:
+        """End the generator, if there is one."""
+        with self._lock:
+            generator, self._generator = self._generator, None
+        if generator is not None:
+            generator.__exit__(None, None, None)
+
+    def describe(self) -> dict[str, Any]:
+        assert self._generator is not None
+        return self._generator.describe()
+
+    def answer(
+        self,
+        requests: Sequence[Request],
+        *,
+        policy: Policy,
+        sampling: Sampling,
+        round: int,
+    ) -> Iterator[list[Candidate]]:
+        """Each item is one task's candidates, all of them."""
+        if self._generator is None:
+            self.open()
+        assert self._generator is not None
+        found = self._generator.generate(requests, policy=policy, sampling=sampling, round=round)
+        while candidates := list(itertools.islice(found, sampling.n)):
+            yield candidates
+
+    def rest(self, sleeping: bool) -> None:
+        try:
+            if sleeping and isinstance(self._generator, Sleeper):
+                self._generator.sleep()
+                return
+        except ChildError as e:
+            logger.warning("generation replica %d died falling asleep: %s", self.number, e)
+        self.discard()
+
+    def resume(self) -> None:
+        if isinstance(self._generator, Sleeper):
+            try:
+                if self._generator.wake():
+                    return
+                logger.warning(
+                    "generation replica %d woke up saying something else: starting it anew",
+                    self.number,
+                )
+            except ChildError as e:
+                logger.warning("generation replica %d died asleep: %s", self.number, e)
+        self.open()
+
+    def close(self) -> None:
+        """From any thread: what the replica's own is waiting for ends with the generator."""
+        self._closed = True
+        self.discard()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+class _Call:
+    """One batch of requests, handed out until all are answered. Iterates over tasks' candidates."""
+
+    def __init__(
+        self,
+        live: Sequence[_Replica],
+        requests: Sequence[Request],
+        ask: Callable[[_Replica, Sequence[Request]], Iterable[list[Candidate]]],
+        replacements: int,
+    ) -> None:
+        self.live = list(live)
+        self.dropped = threading.Event()
+        self._ask = ask
+        self._replacements = replacements
+        self._waiting = {(request.task.id, request.seed): request for request in requests}
+        if len(self._waiting) != len(requests):
+            raise ValueError("two requests with the same task and seed")
+        self._left = len(requests)
+        self._doing: dict[_Replica, dict[Key, Request]] = {}
+        """What each busy replica has not answered yet."""
+        self._replacing: set[_Replica] = set()
+        self._deaths = 0
+        self._events: queue.SimpleQueue[tuple[_Replica, list[Candidate] | Future[None]]]
+        self._events = queue.SimpleQueue()
+
+    def __iter__(self) -> Iterator[list[Candidate]]:
+        self._hand_out()
+        while self._left:
+            replica, event = self._events.get()
+            if isinstance(event, Future):
+                self._ended(replica, event)
+            else:
+                first = event[0]
+                del self._doing[replica][first.task, first.seed - first.index]
+                self._left -= 1
+                yield event
+
+    def _hand_out(self) -> None:
+        """Divide what waits among those that are idle."""
+        idle = [replica for replica in self.live if replica not in self._doing]
+        if not idle or not self._waiting:
+            return
+        waiting = list(self._waiting.values())
+        self._waiting = {}
+        for replica, share in zip(
+            idle, balance([length(r) for r in waiting], len(idle)), strict=True
+        ):
+            if share:
+                requests = [waiting[position] for position in share]
+                self._doing[replica] = {(r.task.id, r.seed): r for r in requests}
+                self._submit(replica, functools.partial(self._run, replica, requests))
+
+    def _run(self, replica: _Replica, requests: Sequence[Request]) -> None:
+        """In the replica's thread."""
+        for candidates in self._ask(replica, requests):
+            if self.dropped.is_set():
+                return
+            self._events.put((replica, candidates))
+
+    def _submit(self, replica: _Replica, work: Callable[[], None]) -> None:
+        replica.submit(work).add_done_callback(lambda future: self._events.put((replica, future)))
+
+    def _ended(self, replica: _Replica, future: Future[None]) -> None:
+        """A share was answered, or a replacement is ready, or either failed."""
+        unanswered = self._doing.pop(replica)
+        is_replacement = replica in self._replacing
+        self._replacing.discard(replica)
+        try:
+            future.result()
+            if unanswered:
+                raise ChildError(f"replica {replica.number} left out {len(unanswered)} tasks")
+        except ChildError as e:
+            self._waiting |= unanswered
+            self._deaths += 1
+            if self._deaths > self._replacements:
+                raise
+            if is_replacement:
+                self.live.remove(replica)
+                if not self.live:
+                    raise
+                logger.warning("generation goes on without replica %d: %s", replica.number, e)
+            else:
+                logger.warning(
+                    "generation replica %d died, starting another; %d tasks are redone: %s",
+                    replica.number,
+                    len(unanswered),
+                    e,
+                )
+                self._replacing.add(replica)
+                self._doing[replica] = {}
+                self._submit(replica, replica.open)
+        self._hand_out()
+
+
+def length(request: Request) -> int:
+    """Characters of the question and its declaration: what a prompt's length grows with."""
+    return len(request.task.question) + len(request.task.declaration or "")
+
+
+def balance(lengths: Sequence[int], parts: int) -> list[list[int]]:
+    """Positions in ``lengths``, divided into ``parts`` lists of nearly equal sums, each in order.
+
+    Longest first to the least loaded (Graham 1969, LPT): the largest sum is at most 4/3 - 1/(3 parts) of
+    the best possible one. Ties go to the first.
+    """
+    shares: list[list[int]] = [[] for _ in range(parts)]
+    loads = [0] * parts
+    for position in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        # Of equally loaded ones the emptiest, so that prompts of length 0 spread as well.
+        part = min(range(parts), key=lambda p: (loads[p], len(shares[p])))
+        shares[part].append(position)
+        loads[part] += lengths[position]
+    return [sorted(share) for share in shares]
