@@ -207,7 +207,11 @@ def test_cycles() -> None:
     assert result[0][1]["ring"] is result
 
 
-@pytest.mark.parametrize("value", [object(), len, Point, [object()], {1: {2: object()}}], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), len, Point, [object()], {1: {2: object()}}],
+    ids=["object", "function", "class", "object in a list", "object in a dict"],
+)
 def test_what_is_not_data_is_left_to_the_caller(value: Any) -> None:
     with pytest.raises(NotData):
         crossed(value)
