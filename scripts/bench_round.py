@@ -229,11 +229,10 @@ def timed(lab: Lab, watch: Stopwatch) -> Lab:
     """The same lab, except that closing a round tells ``watch``."""
 
     class TimedLab(Lab):
-        def write_report(self) -> Path:
+        def refresh_report(self) -> None:
             start = time.perf_counter()
-            path = super().write_report()
+            super().refresh_report()
             watch.round_closed(time.perf_counter() - start)
-            return path
 
     return TimedLab(**{field.name: getattr(lab, field.name) for field in dataclasses.fields(lab)})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,6 +59,7 @@ class Lab:
     notice: str | None
     """The licence of the tasks."""
     known_verdicts: Known = dataclasses.field(default_factory=dict)
+    reported: report.Refresh = dataclasses.field(default_factory=report.Refresh)
 
     @property
     def config(self) -> Config:
@@ -118,6 +120,13 @@ class Lab:
                 known=self.known_verdicts,
                 panel=self.panel,
             )
+
+    def refresh_report(self) -> None:
+        """Write the report, unless that took too much of the time since: it reads the whole history."""
+        now = time.monotonic()
+        if self.reported.is_stale(now):
+            self.write_report()
+            self.reported.took(now, time.monotonic())
 
     def write_report(self) -> Path:
         known = {**self.tasks, **{task.id: task for task in self.held_out}}

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import base64
+import dataclasses
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,6 +41,23 @@ OUTCOME_LABELS = {
     "no_code": "no code",
     "tampered": "tampered with its tests",
 }
+
+
+@dataclasses.dataclass
+class Refresh:
+    """When to write the report again while a run goes on: not in more than `share` of its time."""
+
+    share: float = 0.05
+    _ended: float = -math.inf
+    _seconds: float = 0.0
+
+    def is_stale(self, now: float) -> bool:
+        """Whether so much time has passed since the last writing that another one fits in."""
+        return now - self._ended >= self._seconds * (1 / self.share - 1)
+
+    def took(self, began: float, ended: float) -> None:
+        """A writing began and ended at these times, in seconds of any clock."""
+        self._ended, self._seconds = ended, ended - began
 
 
 def write(

@@ -168,7 +168,7 @@ def close_round(lab: Lab, plan: RoundPlan, rollout: Rollout) -> None:
     record = round_record(lab.run, lab.planner, plan, rollout, evaluation)
     lab.run.add_metrics(record)
     lab.progress.round_done(record)
-    lab.write_report()
+    lab.refresh_report()
 
 
 def is_last_round(lab: Lab) -> bool:

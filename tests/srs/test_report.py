@@ -492,6 +492,29 @@ def test_the_policy_of_the_page_stops_what_escaping_would_have_missed(
     assert asked == []
 
 
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.01, 10)), max_size=50))
+def test_a_report_is_written_again_in_a_share_of_the_time(steps: list[tuple[float, float]]) -> None:
+    """``steps``: seconds of a round, and of writing the report after it."""
+    refresh = report.Refresh(share=0.1)
+    now = writing = 0.0
+    for round_s, write_s in steps:
+        now += round_s
+        if refresh.is_stale(now):
+            refresh.took(now, now + write_s)
+            now += write_s
+            writing += write_s
+            last = write_s
+    assert writing == 0 or writing - last <= 0.1 * now + 1e-6
+
+
+def test_the_first_report_is_written_at_once() -> None:
+    refresh = report.Refresh(share=0.05)
+    assert refresh.is_stale(0.0)
+    refresh.took(0.0, 1.0)
+    assert not refresh.is_stale(19.9)
+    assert refresh.is_stale(20.1)
+
+
 @pytest.mark.parametrize(("scheme", "is_light"), [("1", True), ("0", False)])
 def test_light_and_dark(
     browser: str, finished: Path, tmp_path: Path, scheme: str, is_light: bool
