@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -154,8 +155,11 @@ def test_a_finished_run_can_be_read_where_nothing_can_be_written(tmp_path: Path)
     with Store.open(path) as memory:
         memory.add_tasks("abc")
     path.chmod(0o444)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o555 if folder == tmp_path else 0o755)
+    for folder in tmp_path.parents:
+        if folder == Path(tempfile.gettempdir()):
+            break
+        folder.chmod(0o755)
+    tmp_path.chmod(0o555)
     reader, writer_end = os.pipe()
     child = os.fork()
     if child == 0:

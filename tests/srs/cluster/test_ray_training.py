@@ -80,5 +80,5 @@ def test_the_run_stops_when_no_host_is_left(
     for node in nodes.living:
         nodes.kill(node)
     with pytest.raises(HostLost, match="training: its host is lost"):
-        tuner.sft([example("x")], start=None, out=tmp_path / "0001", seed=1)
+        tuner.sft([example(tmp_path / "mark")], start=None, out=tmp_path / "0001", seed=1)
     assert not (tmp_path / "0001").exists()
