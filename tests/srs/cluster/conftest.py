@@ -24,7 +24,8 @@ def _nodes() -> Iterator[Nodes]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_enable_metrics_collection", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("RAY_TMPDIR", str(folder))  # where it notes the address, in a folder it expects
+        # It notes its address there, in a folder that it expects.
+        patch.setenv("RAY_TMPDIR", str(folder))
         (folder / "ray").mkdir()
         patch.setenv("PYTHONPATH", str(HERE))
         # Other sources may be edited while a test runs; comparing hosts' code has a test of its own.
