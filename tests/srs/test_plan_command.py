@@ -371,7 +371,8 @@ def test_what_binds(tmp_path: Path) -> None:
     assert binding("--assume", "grade_core_s=100") == "grading cores"
     assert binding("--assume", "generate_tokens_per_s=1") == "generating devices"
     assert binding("--assume", "train_tokens_per_s=1") == "training devices"
-    assert binding("--set", "model.max_length=32768") == "device memory"
+    large = ("--set", "model.max_length=32768", "--set", "finetune.gradient_checkpointing=false")
+    assert binding(*large) == "device memory"
     assert binding("--disk-gib", "1") == "disk"
 
 
