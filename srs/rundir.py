@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
+from evaluator.results import differences
 from srs import config as configs
 from srs.config import Config
 from srs.rollout import Rollout
@@ -81,7 +82,7 @@ class RunDir:
             raise UserError(f"{file}: not a readable run config: {e}") from e
         stored = configs.from_dict(stored_dict, str(file))
         now = wanted(stored)
-        for key, (before, after) in _differences(
+        for key, (before, after) in differences(
             configs.to_dict(stored), configs.to_dict(now)
         ).items():
             if key not in MAY_CHANGE:
@@ -279,16 +280,3 @@ def _take_lock(path: Path) -> IO[str]:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
-
-
-def _differences(
-    before: dict[str, Any], after: dict[str, Any], prefix: str = ""
-) -> dict[str, tuple[Any, Any]]:
-    found: dict[str, tuple[Any, Any]] = {}
-    for key in {**before, **after}:
-        a, b = before.get(key), after.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found |= _differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found[prefix + key] = (a, b)
-    return found

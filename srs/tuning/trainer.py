@@ -177,20 +177,18 @@ def arguments(
 
 
 def _distributed(base: Base, config: FinetuneConfig) -> dict[str, Any]:
+    # Accelerators have their own by default.
+    backend = base.device.distributed_backend if base.device.kind == "cpu" else None
     match config.strategy:
         case "ddp":
             return {
-                "ddp_backend": base.device.distributed_backend
-                if base.device.kind == "cpu"
-                else None,
+                "ddp_backend": backend,
                 "ddp_find_unused_parameters": False,
                 "ddp_broadcast_buffers": False,
             }
         case "fsdp":
             return {
-                "ddp_backend": base.device.distributed_backend
-                if base.device.kind == "cpu"
-                else None,
+                "ddp_backend": backend,
                 "fsdp": True,
                 "fsdp_config": {
                     "version": 2,
