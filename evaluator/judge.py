@@ -40,6 +40,7 @@ class Expectation:
 
     ``together``: its tests need the solution in their own process. ``objects``, ``bound``: how far they
     relied on the reference's objects, and which names they share with it (`sandbox.runner.Job`).
+    ``writes``: the reference changes its arguments, or nothing tells whether it does.
     ``canaries``: altered tests that the reference fails, for what the split alone can't tell.
     """
 
@@ -48,6 +49,7 @@ class Expectation:
     together: bool = False
     objects: int = 0
     bound: tuple[tuple[str, str, str], ...] = ()
+    writes: bool = True
     canaries: tuple[Canary, ...] = ()
 
     @property
@@ -91,6 +93,7 @@ def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits)
         together=expected.together,
         objects=expected.objects,
         bound=expected.bound,
+        writes=expected.writes,
         canaries=tuple(AlteredTest(source=c.source, test=c.test) for c in expected.canaries),
     )
 
@@ -198,7 +201,11 @@ def expectation(task: Task, result: ExecResult) -> Expectation | str:
     if len(skipped) == len(result.collected):
         return "no test ran"
     return Expectation(
-        ids=result.collected, skipped=skipped, objects=result.used, bound=result.shared
+        ids=result.collected,
+        skipped=skipped,
+        objects=result.used,
+        bound=result.shared,
+        writes=result.wrote or result.together,
     )
 
 
@@ -314,6 +321,11 @@ def _outcome(
     if n_passed < len(reported):
         skipped = next(r for r in result.reports if r.outcome == "skipped" and r.id in want)
         return "failed", f"{skipped.id} was skipped: {skipped.message}"
+    if result.passed_by_writing:
+        return (
+            "tampered",
+            "it only passes by changing its arguments, which the reference leaves alone",
+        )
     if result.passed_canary is not None:
         tried = expected.canaries if expected else unproved_canaries(task.test)
         canary = tried[result.passed_canary]

@@ -41,7 +41,7 @@ PRONE = re.compile(
 )
 """Comparisons that an empty value passes, whatever is expected, and decorators that may be the
 solution's: such tests get canaries too."""
-VERSION = 2
+VERSION = 3
 """Of what is cached: raised when equal inputs would now give something else."""
 
 
@@ -217,6 +217,7 @@ def _decode(text: str) -> Expectation | str:
         together=value["together"],
         objects=value["objects"],
         bound=tuple(map(tuple, value["bound"])),
+        writes=value["writes"],
         canaries=tuple(Canary(**canary) for canary in value["canaries"]),
     )
 

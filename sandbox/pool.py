@@ -148,6 +148,7 @@ def _frame(job: Job) -> dict[str, Any]:
         "together": job.together,
         "either": job.either,
         "allowed": job.objects,
+        "writes": job.writes,
         "bound": {name: where for name, *where in job.bound},
         "canaries": [[canary.source, canary.test] for canary in job.canaries],
     }

@@ -46,6 +46,7 @@ class Job:
     ``together``: tests and solution in one process; otherwise the tests have their own, where no code
     of the solution's ever runs. ``objects``: how far they may rely on objects of the solution's own
     classes there: 0 not at all, 1 on methods and attributes, 2 on operators such as ``==`` too.
+    ``writes``: whether a pass may rest on what the solution does to its arguments.
     ``bound``: (name, module, qualified name or "") that the tests take from the standard library where
     they import it from the solution. ``canaries`` run, in random order, when all tests passed, until
     the solution passes one; each run has the job's time limit.
@@ -59,14 +60,17 @@ class Job:
     either: bool = False
     objects: int = 2
     bound: tuple[tuple[str, str, str], ...] = ()
+    writes: bool = True
     canaries: tuple[AlteredTest, ...] = ()
 
     @property
     def runs(self) -> int:
         """How often its programs run at most."""
-        if self.test is None or not self.canaries:
+        if self.test is None:
             return 1
-        runs = 1 + ORIGINAL_RUNS + max(ALTERED_RUNS, len(self.canaries))
+        runs = 1 if self.writes or self.together else 2
+        if self.canaries:
+            runs += ORIGINAL_RUNS + max(ALTERED_RUNS, len(self.canaries))
         return 2 * runs if self.either else runs
 
 

@@ -138,7 +138,7 @@ def _until_broken(
     """Items for the programs taken from ``todo``; ends early with one that did not leave the sandbox whole."""
     while todo:
         program = todo.popleft()
-        if program.solution == program.problem.reference:
+        if program.honest:
             yield _honest(program, sandbox, config)
             continue
         try:

@@ -113,6 +113,7 @@ class ExecResult:
 
     ``calls``: how often tests and solution called each other from process to process. ``used``: how far the tests relied on the solution's own objects (see `sandbox.runner.Job`);
     ``shared``: names they took from the solution that are standard ones: (name, module, qualified name);
+    ``wrote``: the solution changed an argument; ``passed_by_writing``: and the tests pass by that alone;
     ``passed_canary``: which of the job's altered tests it passed as well, if any; ``together``: tests and
     solution ran in one process.
     """
@@ -126,6 +127,8 @@ class ExecResult:
     calls: int = 0
     used: int = 0
     shared: tuple[tuple[str, str, str], ...] = ()
+    wrote: bool = False
+    passed_by_writing: bool = False
     passed_canary: int | None = None
     together: bool = False
 

@@ -1,6 +1,7 @@
 """Programs that try to cheat, break or escape the sandbox, and honest ones that look odd: data only."""
 
 from sandbox.battery import (
+    arguments,
     escapes,
     exits,
     floods,
@@ -16,6 +17,7 @@ from sandbox.battery import (
 
 ATTACKS = (
     *lies.ATTACKS,
+    *arguments.ATTACKS,
     *exits.ATTACKS,
     *framework.ATTACKS,
     *forgeries.ATTACKS,
@@ -24,4 +26,9 @@ ATTACKS = (
     *leftovers.ATTACKS,
     *floods.ATTACKS,
 )
-HONEST = (*honest_values.PROGRAMS, *honest_effects.PROGRAMS, *honest_tests.PROGRAMS)
+HONEST = (
+    *honest_values.PROGRAMS,
+    *arguments.HONEST,
+    *honest_effects.PROGRAMS,
+    *honest_tests.PROGRAMS,
+)

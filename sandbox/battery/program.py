@@ -29,19 +29,23 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """``why``: what it tries, or what is odd about it. It runs ``runs`` times, and none may pass."""
+    """``why``: what it tries, or what is odd about it. It runs ``runs`` times, and none may pass.
+
+    ``honest``: it earns the pass that it gets.
+    """
 
     name: str
     why: str
     problem: Problem
     solution: str
     runs: int = 1
+    honest: bool = False
 
 
 def honest(name: str, why: str, solution: str, test: str) -> Program:
     """A program that is its own reference."""
     problem = Problem(test=test, reference=solution)
-    return Program(name=name, why=why, problem=problem, solution=solution)
+    return Program(name=name, why=why, problem=problem, solution=solution, honest=True)
 
 
 ADD = Problem(

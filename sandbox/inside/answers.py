@@ -24,7 +24,8 @@ def of_records(records: Iterable[dict[str, Any]], ended: str, *, together: bool)
         if "stopped" in record and ended == "finished":
             answer["status"], answer["detail"] = "died", words.short(record["stopped"])
         if "used" in record and not together:
-            answer["used"], answer["calls"] = record["used"], record["calls"]
+            for name in ("used", "calls", "wrote"):
+                answer[name] = record[name]
             answer["shared"] = [[name, *where] for name, where in record["shared"].items()]
         answer["collected"] = record.get("collected", answer["collected"])
         if "test" in record:

@@ -14,7 +14,7 @@ import datetime
 import decimal
 import fractions
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sandbox.inside import arrays
@@ -158,12 +158,21 @@ class Decoder:
     """Reads one message. ``other`` makes an object of a node that isn't data, or raises BadMessage.
 
     ``held``: objects that this side knows by number. Those that can be changed are brought up to date in
-    place, and every one stands for its number.
+    place, and every one stands for its number. With ``sent``, the nodes that they went out in, they stay
+    as they are instead: copies stand for the numbers of what changed and of what holds it.
+    ``wrote``: whether any came back changed.
     """
 
-    def __init__(self, other: Callable[[Node], Any], held: Iterable[Any] = ()) -> None:
+    def __init__(
+        self,
+        other: Callable[[Node], Any],
+        held: Iterable[Any] = (),
+        sent: Sequence[Node] | None = None,
+    ) -> None:
         self._other = other
         self.objects: list[Any] = list(held)
+        self._sent = sent
+        self.wrote = False
 
     def roots(self, message: Message) -> list[Any]:
         """Raises BadMessage."""
@@ -172,6 +181,10 @@ class Decoder:
             n_held = len(self.objects)
             if len(self.nodes) < n_held:
                 raise BadMessage("objects are missing")
+            written = [number for number in range(n_held) if self._is_written(number)]
+            self.wrote = bool(written)
+            if written and self._sent is not None:
+                self._replace(written, self._sent)
             self.objects += [_UNBUILT] * (len(self.nodes) - n_held)
             shells: list[int] = []
             for number, node in enumerate(self.nodes):
@@ -180,16 +193,17 @@ class Decoder:
                 shell = SHELLS.get(node[0])
                 if shell is None:
                     continue
-                if number >= n_held:
+                if self.objects[number] is _UNBUILT:
                     self.objects[number] = shell(node)
                 if type(self.objects[number]) is SHELL_TYPES[node[0]]:
                     shells.append(number)
-            for number in range(n_held, len(self.nodes)):
-                self._build(number)
+            for number, value in enumerate(self.objects):
+                if value is _UNBUILT:
+                    self._build(number)
             for number in shells:
                 self._fill(number)
-            for number in range(n_held):
-                if self.nodes[number] is not None:
+            if self._sent is None:
+                for number in written:
                     self._update_buffer(number)
             return [self.value(root) for root in message["roots"]]
         except BadMessage:
@@ -207,6 +221,30 @@ class Decoder:
 
     def values(self, values: list[Value]) -> Iterable[Any]:
         return map(self.value, values) if list in {*map(type, values)} else values
+
+    def _is_written(self, number: int) -> bool:
+        node = self.nodes[number]
+        if node is None:
+            return False
+        return (
+            type(self.objects[number]) is SHELL_TYPES.get(node[0])
+            or node[0] in ("bytearray", "array", "objects")
+        )  # fmt: skip
+
+    def _replace(self, written: Sequence[int], sent: Sequence[Node]) -> None:
+        """Let these held objects, and those that hold them, be built anew."""
+        holders: dict[int, list[int]] = {}
+        for number in range(len(self.objects)):
+            for part in self.nodes[number] or sent[number]:
+                if type(part) is list:
+                    holders.setdefault(part[0], []).append(number)
+        pending = [*written]
+        while pending:
+            number = pending.pop()
+            if self.objects[number] is not _UNBUILT:
+                self.objects[number] = _UNBUILT
+                self.nodes[number] = self.nodes[number] or sent[number]
+                pending += holders.get(number, ())
 
     def _build(self, number: int) -> None:
         """Make the fixed value ``number`` after those in it: by a stack, as they may nest deeply."""

@@ -42,7 +42,8 @@ class Link:
     """The calls to one candidate. ``allowed``: the highest level that may be relied on.
 
     ``bound``: names in the solution that are standard modules, classes or functions in the reference's:
-    they are taken from this side. ``gone`` is told once why no more answers will come, and doesn't return.
+    they are taken from this side. Without ``writes``, what the candidate does to its arguments stays on
+    its own side; ``wrote``: whether it changed any. ``gone`` is told once why no more answers will come, and doesn't return.
     """
 
     def __init__(
@@ -51,11 +52,14 @@ class Link:
         *,
         allowed: int,
         bound: dict[str, list[str]] | None,
+        writes: bool,
         gone: Callable[[str], NoReturn],
     ) -> None:
         self.fd = fd
         self.allowed = allowed
         self.bound = bound
+        self.writes = writes
+        self.wrote = False
         self.gone = gone
         self.level = 0
         self.calls = 0
@@ -84,7 +88,10 @@ class Link:
                     self.calls += 1
                     frames.send(self.fd, self._answer(reply))
                     reply = self._next()
-                (value,) = Decoder(self._from_candidate, encoder.objects).roots(reply)
+                sent = None if self.writes else message["nodes"]
+                decoder = Decoder(self._from_candidate, encoder.objects, sent)
+                (value,) = decoder.roots(reply)
+                self.wrote = self.wrote or decoder.wrote
                 raised = reply["how"] == "raised"
                 for stream, text in zip(
                     (sys.stdout, sys.stderr), reply.get("printed", ()), strict=False

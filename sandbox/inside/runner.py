@@ -71,7 +71,7 @@ class Runner:
         self.n_jobs += 1
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
         self._socket.sendmsg([b"!"], [rights])
-        wanted = ("test", "solution", "allowed", "bound")
+        wanted = ("test", "solution", "allowed", "bound", "writes")
         frames.send(self._socket.fileno(), {name: job[name] for name in wanted})
 
     def kill(self) -> int:

@@ -73,7 +73,9 @@ def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
         record({"done": True})
         os._exit(0)
 
-    link = Link(LINK_FD, allowed=job["allowed"], bound=job["bound"], gone=gone)
+    link = Link(
+        LINK_FD, allowed=job["allowed"], bound=job["bound"], writes=job["writes"], gone=gone
+    )
     sys.modules["solution"] = Solution(link)
     try:
         link.do("load", job["solution"])
@@ -84,7 +86,7 @@ def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
         sys.stdout.flush()
         if link.refused:
             record({"stopped": words.short(link.refused)})
-        record({"used": link.level, "shared": link.shared, "calls": link.calls})
+        record({"used": link.level, "shared": link.shared, "calls": link.calls, "wrote": link.wrote})  # fmt: skip
     link.over = True
     record({"done": True})
 

@@ -117,7 +117,7 @@ def _is_record(record: object) -> bool:
     match record:
         case {"error": str()} | {"stopped": str()} | {"done": True}:
             return True
-        case {"used": int(), "shared": dict(), "calls": int()}:
+        case {"used": int(), "shared": dict(), "calls": int(), "wrote": bool()}:
             return True
         case {"collected": [*ids]}:
             return all(isinstance(i, str) for i in ids)

@@ -127,13 +127,25 @@ class Worker:
         return answer
 
     def _with_canaries(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Run the tests and, when it passed, its canaries: all must fail, and the tests pass again.
+        """Run the tests and, when it passed, what a pass must not rest on.
+
+        Where the reference leaves its arguments alone: what the solution did to its own. Otherwise
+        ``values.clear(); return 0`` passes ``assert total(values) == sum(values)``. Then the
+        canaries: all must fail, and the tests pass again.
 
         Each is run in fresh forks and in random order, so that a program that passes by chance, or
         tries to tell the copies from the tests, is not likely to be right about all of them.
         """
+        writes, job = job["writes"], {**job, "writes": True}
         answer = self._tests_once(job)
-        if not job["canaries"] or not answers.passed(answer):
+        if not answers.passed(answer):
+            return answer
+        if answer.get("wrote") and not writes:
+            again = self._tests_once({**job, "writes": False})
+            answer["wall_s"] += again["wall_s"]
+            if not answers.passed(again):
+                return {**answer, "passed_by_writing": True}
+        if not job["canaries"]:
             return answer
         altered = itertools.cycle(range(len(job["canaries"])))
         runs: list[int | None] = [
@@ -233,7 +245,7 @@ class Worker:
 
     def _start_session(self, job: dict[str, Any], fds: list[int]) -> int:
         os.chmod(self.tests_home, 0o777 if job["together"] else 0o770)
-        wanted = ("test", "solution", "together", "allowed", "bound")
+        wanted = ("test", "solution", "together", "allowed", "bound", "writes")
         source = _memory_file(json.dumps({name: job[name] for name in wanted}))
         try:
             sessions = self.together if job["together"] else self.apart

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -101,10 +102,25 @@ def test_law_a_pass_is_every_report_passed(outcomes: list[TestOutcome], status: 
         assert v.passed or v.detail or v.outcome == "error"
 
 
+def test_a_pass_by_writing_alone_is_none() -> None:
+    seen = dataclasses.replace(
+        result(test_a="passed", test_b="passed"), wrote=True, passed_by_writing=True
+    )
+    v = verdict(seen, dataclasses.replace(EXPECTED, writes=False))
+    assert v.outcome == "tampered"
+    assert "arguments" in v.detail
+    failed = dataclasses.replace(seen, reports=result(test_a="failed", test_b="passed").reports)
+    assert verdict(failed, EXPECTED).outcome == "failed"
+
+
 def test_the_reference_sets_what_is_expected() -> None:
     assert expectation(task(), result(test_a="passed", test_b="skipped")) == Expectation(
-        ids=("test_a", "test_b"), skipped=("test_b",)
+        ids=("test_a", "test_b"), skipped=("test_b",), writes=False
     )
+    for seen in ({"wrote": True}, {"together": True}):
+        found = expectation(task(), dataclasses.replace(result(test_a="passed"), **seen))
+        assert isinstance(found, Expectation)
+        assert found.writes
     assert expectation(task(), result(test_a="failed")) == "test_a failed: why"
     assert expectation(task(), result(test_a="skipped")) == "no test ran"
     assert "timeout" in str(expectation(task(), result("timeout")))

@@ -50,7 +50,9 @@ def test_equal_content_runs_once_and_is_kept(process_sandbox: Sandbox, tmp_path:
     assert sandbox.n == 3  # what fails split is tried together
     assert sum(advanced) == 4
     found, dropped = first
-    assert found == {name: Expectation(ids=("test_a",)) for name in ("T_1_I", "T_1_C")}
+    assert found == {
+        name: Expectation(ids=("test_a",), writes=False) for name in ("T_1_I", "T_1_C")
+    }
     assert [d.task for d in dropped] == ["T_2_I", "T_3_I"]
     assert "2 == 1" in dropped[0].reason
     assert "no reference" in dropped[1].reason

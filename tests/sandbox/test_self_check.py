@@ -74,7 +74,8 @@ def test_the_battery_is_well_formed() -> None:
         assert "\n" not in program.why
         ast.parse(filled(program.solution))
         assert program.runs >= 1
-        assert (program.solution == program.problem.reference) == (program in battery.HONEST)
+        assert program.honest == (program in battery.HONEST)
+        assert program.honest or program.solution != program.problem.reference
 
 
 def filled(solution: str) -> str:

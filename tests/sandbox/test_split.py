@@ -501,6 +501,50 @@ def test_a_subclass_with_honest_content_needs_no_level(
         assert result.used == 0
 
 
+WRITING = """
+    def total(values):
+        values.clear()
+        return 0
+    def ordered(values):
+        values.sort()
+        return values
+    def put(values):
+        values.append(0)
+    """
+
+
+@pytest.mark.parametrize(
+    ("body", "by_writing"),
+    [
+        ("values = [3, 4]\n    assert total(values) == sum(values)", True),
+        ("values = [2, 1]\n    put(values)\n    assert values == [2, 1, 0]", True),
+        ("assert ordered([2, 1]) == [1, 2]", False),
+        ("values = [2, 1]\n    assert ordered(values) == sorted(values)", False),
+        ("pairs = [[2, 1]]\n    assert [ordered(p) for p in pairs] == [[1, 2]]", False),
+    ],
+)
+def test_a_pass_by_writing_is_told_where_nothing_may_be_written(
+    sandbox: Sandbox, body: str, by_writing: bool
+) -> None:
+    test = f"from solution import ordered, put, total\ndef test_it():\n    {body}\n"
+    for writes in (True, False):
+        result = run(sandbox, WRITING, test, writes=writes)
+        assert_passed(result)
+        assert result.wrote
+        assert result.passed_by_writing == (by_writing and not writes)
+
+
+def test_what_no_pass_is_told_about(sandbox: Sandbox) -> None:
+    """Neither a program that changes nothing nor one that fails is run again."""
+    test = "from solution import total\ndef test_it():\n    values = [3]\n    assert total(values) == 3\n"
+    honest = run(sandbox, "def total(values):\n    return sum(values)\n", test, writes=False)
+    assert_passed(honest)
+    assert not honest.wrote
+    failing = run(sandbox, WRITING, test, writes=False)
+    assert outcomes(failing) == {"test_it": "failed"}
+    assert not failing.passed_by_writing
+
+
 def test_bound_names_are_the_tests_own(sandbox: Sandbox) -> None:
     """What the reference took from the standard library, a candidate can't define as it likes."""
     test = """

@@ -37,12 +37,15 @@ def crossed(value: Any) -> Any:
     return result
 
 
-def lend(value: Any, change: Callable[[Any], Any]) -> Any:
+def lend(value: Any, change: Callable[[Any], Any], *, writes: bool = True) -> Any:
     """What ``change`` returns for its copy on the other side; the reply brings ``value`` up to date."""
     encoder, decoder = Encoder(refuse_value), Decoder(refuse_node)
-    (copy,) = decoder.roots(over_the_wire(encoder.message([value])))
-    reply = Encoder(refuse_value, decoder.objects).message([change(copy)])
-    (result,) = Decoder(refuse_node, encoder.objects).roots(over_the_wire(reply))
+    message = over_the_wire(encoder.message([value]))
+    (copy,) = decoder.roots(message)
+    known = decoder.objects
+    reply = Encoder(refuse_value, known).message([change(copy)], decoder.nodes[: len(known)])
+    sent = None if writes else message["nodes"]
+    (result,) = Decoder(refuse_node, encoder.objects, sent).roots(over_the_wire(reply))
     return result
 
 
@@ -126,10 +129,12 @@ def test_plain_data_comes_back_the_same(value: Any) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(value=graphs(), new=graphs())
-def test_what_the_other_side_makes_of_a_value_is_seen_here(value: Any, new: Any) -> None:
-    """The same change, made here and over there, gives the same."""
-    expected = crossed(value)
+@given(value=graphs(), new=graphs(), outer=st.booleans())
+def test_what_the_other_side_makes_of_a_value_is_seen_here(
+    value: Any, new: Any, outer: bool
+) -> None:
+    """The same change, made here and over there, gives the same; or a copy of it, if nothing is written."""
+    before, expected = crossed(value), crossed(value)
 
     def change(boxes: list[Any]) -> list[Any]:
         for box, other in zip(boxes, new, strict=False):
@@ -137,11 +142,15 @@ def test_what_the_other_side_makes_of_a_value_is_seen_here(value: Any, new: Any)
                 box["changed"] = other
             else:
                 box.append(other)
-        boxes.reverse()
-        boxes.append(boxes)
+        if outer:
+            boxes.reverse()
+            boxes.append(boxes)
         return boxes
 
     change(expected)
+    copied = lend(value, change, writes=False)
+    assert same(value, before)
+    assert same(copied, expected)
     result = lend(value, change)
     assert result is value
     assert same(value, expected)
@@ -273,6 +282,43 @@ def test_aliases_stay_aliases() -> None:
     assert grid[2] is grid
 
 
+@pytest.mark.parametrize(
+    ("value", "change", "wrote"),
+    [
+        ([[1], "a"], lambda v: v[0].append(2), True),
+        ([[1], "a"], lambda v: v[:1], False),
+        (({"a": 1},), lambda v: v[0].clear(), True),
+        ({"a", "b", "c"}, lambda v: sorted(v), False),
+        (bytearray(b"ab"), lambda v: v.pop(), True),
+        (bytearray(b"ab"), lambda v: bytes(v), False),
+        (collections.defaultdict(list), lambda v: v["a"], True),
+        (collections.Counter("a"), lambda v: v["b"], False),
+        ((1, {2}, [3]), lambda v: [*v[1], *v[2]], False),
+    ],
+)
+def test_whether_anything_was_written_is_known(
+    value: Any, change: Callable[[Any], Any], wrote: bool
+) -> None:
+    encoder, there = Encoder(refuse_value), Decoder(refuse_node)
+    (copy,) = there.roots(over_the_wire(encoder.message([value])))
+    result = change(copy)
+    known = there.objects
+    reply = Encoder(refuse_value, known).message([result], there.nodes[: len(known)])
+    here = Decoder(refuse_node, encoder.objects)
+    here.roots(over_the_wire(reply))
+    assert here.wrote == wrote
+
+
+def test_without_writes_what_did_not_change_is_the_callers_own() -> None:
+    changed, untouched = [1], [2]
+    value = (changed, [untouched])
+    copy = lend(value, lambda v: (v[0].append(3), v)[1], writes=False)
+    assert copy == ([1, 3], [[2]])
+    assert value == ([1], [[2]])
+    assert copy[1] is value[1]
+    assert lend(value, lambda v: v, writes=False) is value
+
+
 # Hostile messages
 
 PLAIN: tuple[Any, ...] = (
@@ -283,10 +329,10 @@ PLAIN: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def decoded(message: Any, held: tuple[Any, ...] = ()) -> Any:
+def decoded(message: Any, held: tuple[Any, ...] = (), sent: Any = None) -> Any:
     """The roots, or None for a refused message; any other exception is a defect of the codec."""
     try:
-        roots = Decoder(refuse_node, held).roots(message)
+        roots = Decoder(refuse_node, held, sent).roots(message)
     except BadMessage:
         return None
     pending, seen = list(roots), set()
@@ -358,6 +404,9 @@ def test_a_hostile_message_is_data_or_refused(message: Any) -> None:
     held = ([1], {"a": 1}, {1}, collections.deque([1]), bytearray(b"a"), (1,))
     kinds = [type(value) for value in held]
     decoded(message)
+    before = repr(held)
+    decoded(message, held, Encoder(refuse_value, held).message([])["nodes"])
+    assert repr(held) == before
     decoded(message, held)
     assert [type(value) for value in held] == kinds
 
@@ -539,19 +588,22 @@ def test_an_array_that_could_act_is_no_data(text: str) -> None:
         crossed(made(text))
 
 
-def test_arrays_in_place() -> None:
+@pytest.mark.parametrize("writes", [True, False])
+def test_arrays_in_place(writes: bool) -> None:
     numbers = made("numpy.zeros((2, 3))")
     view = numbers[:, 1]
     mixed = made("numpy.array([1, None], dtype=object)")
 
-    def change(parts: list[Any]) -> None:
+    def change(parts: list[Any]) -> list[Any]:
         parts[0][1, 1] = 9
         parts[1][1] = [2]
+        return parts
 
-    lend([numbers, mixed], change)
-    assert numbers.tolist() == [[0, 0, 0], [0, 9, 0]]
-    assert view.tolist() == [0, 9]
-    assert mixed.tolist() == [1, [2]]
+    changed = lend([numbers, mixed], change, writes=writes)
+    assert changed[0].tolist() == [[0, 0, 0], [0, 9, 0]]
+    assert changed[1].tolist() == [1, [2]]
+    assert (changed[0] is numbers) == (changed[1] is mixed) == writes
+    assert view.tolist() == ([0, 9] if writes else [0, 0])
 
 
 def test_an_array_of_another_shape_changes_nothing() -> None:
