@@ -53,7 +53,7 @@ class Pool:
         self.not_covered: tuple[str, ...] = ()
         self.identity = ""
         self._start = start
-        self._idle: queue.SimpleQueue[Handle] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Handle | SandboxError] = queue.SimpleQueue()
         self._alive: set[Handle] = set()
         self._closed = False
 
@@ -118,6 +118,9 @@ class Pool:
         patience = job.limits.timeout_s * job.runs + GRACE_S
         for last in (False, True):
             handle = self._idle.get()
+            if isinstance(handle, SandboxError):
+                self._idle.put(handle)  # for the next who waits
+                raise SandboxError(str(handle)) from handle
             try:
                 handle.link.send(frame, patience)
                 answer = handle.link.receive(patience)
@@ -126,7 +129,11 @@ class Pool:
                 self._alive.discard(handle)
                 if self._closed:
                     raise SandboxError("the sandbox was closed") from e
-                self._idle.put(self._replacement())
+                try:
+                    self._idle.put(self._replacement())
+                except SandboxError as no_worker:
+                    self._idle.put(no_worker)
+                    raise
                 if last:
                     raise SandboxError(f"{self.name}: two workers failed on one job: {e}") from e
                 log.warning("sandbox worker replaced: %s", e)

@@ -107,21 +107,22 @@ def test_a_daemon_that_comes_back_costs_time_and_no_verdict(
     assert down == 0
 
 
-def test_a_daemon_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_daemon_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Whatever else waits for a worker: nothing may wait for ever."""
     monkeypatch.setattr(pool, "RETRY_S", 0.01)
     monkeypatch.setattr(pool, "RESTART_S", 0.1)
-    killable = Killable(1)
+    killable, started = Killable(n), itertools.count()
 
     def start() -> ProcessWorker:
-        if killable.left == 0:
+        if next(started) >= n:
             raise SandboxError("no Docker daemon answers")
         return killable()
 
-    with (
-        Pool("process", 1, start) as sandbox,
-        pytest.raises(SandboxError, match="no Docker daemon"),
-    ):
-        list(sandbox.run([numbered(0)]))
+    with Pool("process", n, start) as sandbox:
+        for _ in range(2):
+            with pytest.raises(SandboxError, match="no Docker daemon"):
+                list(sandbox.run([numbered(i) for i in range(12)]))
 
 
 @pytest.mark.usefixtures("docker_daemon")
