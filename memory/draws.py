@@ -94,13 +94,6 @@ class Draws:
         ).fetchone()
         return n
 
-    def next_due_round(self, after: int) -> int | None:
-        round: int | None
-        (round,) = self._db.execute(
-            "SELECT min(due_round) FROM due WHERE n > 0 AND due_round > ?", (after,)
-        ).fetchone()
-        return round
-
     def _due_at_random(self, round: int, k: int, n: int, stage: int | None) -> list[Card]:
         rng = self._stream(round, f"due {stage}")
         which, values = _due(round, stage)

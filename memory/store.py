@@ -197,11 +197,6 @@ class Store:
     def n_new(self) -> int:
         return self.counts()["new"]
 
-    def next_due_round(self, *, after: int = -1) -> int | None:
-        """The earliest round > ``after`` in which an active card falls due; None when none will."""
-        with explained(self._path):
-            return self._draws.next_due_round(after)
-
     def counts(self) -> dict[Status, int]:
         """How many tasks stand where, every status present."""
         counts: dict[Status, int] = {"new": 0, "active": 0, "graduated": 0, "skipped": 0}

@@ -21,17 +21,17 @@ from srs.types import Card, CardStatus, DueOrder, Review
 
 name: Final = "adaptive"
 order: Final[DueOrder] = "priority"
-shares: Final[tuple[float, ...]] = (0.5, 0.4, 0.1)
+shares: Final[tuple[float, ...]] = (0.8, 0.1, 0.1)
 """Of what is being acquired, what is held, and what nothing solves: none of them starves the others."""
 whole_pool: Final = False
 
 STAGES: Final = ("acquire", "hold", "parole")
 RETENTION: Final = 0.9
-"""A held task is due when this much is left of what forgetting can take: after ``stability`` rounds."""
-KEPT: Final = 0.8
+"""So much is left after ``stability`` rounds of what forgetting can take."""
+DUE_AT: Final = 0.8
+"""A held task is due when so much is left: after 2.1 times its stability."""
+KEPT: Final = 0.95
 """Share of a pass rate that general skill keeps however long a task isn't practised."""
-GAIN: Final = 0.4
-"""Share of the failures that one practice turns into passes (first runs of the tiny lab, 108 pairs)."""
 GROWTH: Final = 1.5
 """Rounds of stability gained per round of gap survived with every candidate passing; SM-2's ease - 1."""
 LAPSE: Final = 0.1
@@ -40,11 +40,16 @@ MIN_STABILITY, MAX_STABILITY = 1.0, 1_000.0
 """Rounds."""
 HELD: Final = 0.8
 """Expected pass rate from which a task is held rather than acquired."""
-GRADUATE_STREAK: Final = 3
+GRADUATE_STREAK: Final = 4
 GRADUATE_GAP_ROUNDS: Final = 8
+GRADUATE_PASS_RATE: Final = 0.8
 GRADUATE_BOUND: Final = 0.75
-"""Graduation: so many successes, such a gap survived, and the posterior's lower bound this high."""
+"""Graduation: so many successes in a row, the last two this good, such a gap survived, and the
+posterior's lower bound this high."""
 SKIP_ZEROS: Final = 5
+MIN_WAIT_ROUNDS: Final = 4
+"""No task returns sooner: by then half of what was seen of it is out of date."""
+MAX_WAIT_ROUNDS: Final = 1_000
 
 
 def update(card: Card | None, review: Review) -> Card:
@@ -58,19 +63,15 @@ def update(card: Card | None, review: Review) -> Card:
     passes, fails = passes + review.n_passed, fails + (review.n_graded - review.n_passed)
     stability = _stability(card, review, passes, fails, gap, expected)
     status = _status(card, review, passes, fails, gap)
-    interval = max(1, round(stability))
-    if review.pass_rate < RECALLED:
-        interval = _back_off(card, review)
-    if review.kind == "practice":
-        gain = GAIN / max(1, evidence.zeros(card, review))
-        passes, fails = passes + gain * fails, fails - gain * fails
+    passes, fails = evidence.after_practice(card, review, passes, fails)
+    stage = _stage(card, review, passes, fails)
+    interval = _interval(card, review, stability, stage)
     after = dataclasses.replace(
         evidence.reviewed(card, review, interval_rounds=interval, status=status),
         stability=stability,
         passes=passes,
         fails=fails,
     )
-    stage = _stage(after)
     surprise = max(0.0, expected - review.pass_rate) if _lapsed(card, after) else 0.0
     return dataclasses.replace(after, stage=stage, priority=_priority(after, stage) + surprise)
 
@@ -83,11 +84,13 @@ def predict(card: Card, round: int) -> float | None:
 def why(before: Card | None, review: Review, after: Card) -> str:
     """The reason for ``after``'s interval and status, in words."""
     if review.pass_rate >= RECALLED:
-        words = f"success: due after its stability, {after.stability:.1f} rounds"
+        words = f"success: stability {after.stability:.1f} rounds"
         if before is not None:
             gap = review.round - last_round(before)
             words += f" (was {before.stability:.1f}; a gap of {gap} was survived)"
-    elif review.n_passed == 0 and after.interval_rounds > 1:
+        if after.stage == 1:
+            words += f", due when {DUE_AT:.0%} is left of what can be forgotten"
+    elif review.n_passed == 0 and after.interval_rounds > MIN_WAIT_ROUNDS:
         words = (
             f"nothing passed {after.zeros} times in a row: "
             f"the distance doubles each time, up to {2**SKIP_ZEROS} rounds"
@@ -95,15 +98,17 @@ def why(before: Card | None, review: Review, after: Card) -> str:
     elif _lapsed(before, after):
         assert before is not None
         words = (
-            f"a lapse: again next round; stability {before.stability:.1f} to {after.stability:.1f}"
+            f"a lapse: again in {after.interval_rounds} rounds; "
+            f"stability {before.stability:.1f} to {after.stability:.1f}"
         )
     else:
-        words = f"failed (less than {RECALLED:.0%} passed): again next round"
+        words = f"failed (less than {RECALLED:.0%} passed): again in {after.interval_rounds} rounds"
     was = None if before is None else before.status
     if after.status != was and after.status == "graduated":
         words += (
-            f"; graduated: {GRADUATE_STREAK} successes or more, a gap of {GRADUATE_GAP_ROUNDS} rounds "
-            f"or more survived, and the pass rate is above {GRADUATE_BOUND} to the posterior"
+            f"; graduated: {GRADUATE_STREAK} successes or more, {GRADUATE_PASS_RATE:.0%} or more passed "
+            f"in the last two, a gap of {GRADUATE_GAP_ROUNDS} rounds or more survived, and the pass rate "
+            f"is above {GRADUATE_BOUND} to the posterior"
         )
     elif after.status != was and after.status == "skipped":
         words += "; skipped until an audit sees one pass"
@@ -111,7 +116,8 @@ def why(before: Card | None, review: Review, after: Card) -> str:
         words += f"; no longer {was}"
     if after.status != "active":
         return words
-    return f"{words}; queue '{STAGES[after.stage]}', priority {after.priority:.2f}"
+    place = "in order of due rounds" if after.stage == 1 else f"priority {after.priority:.2f}"
+    return f"{words}; queue '{STAGES[after.stage]}', {place}"
 
 
 def _recall(card: Card, gap: int) -> float:
@@ -141,27 +147,32 @@ def _status(card: Card | None, review: Review, passes: float, fails: float, gap:
     proven = (
         card.streak + 1 >= GRADUATE_STREAK
         and gap >= GRADUATE_GAP_ROUNDS
+        and min(card.last_pass_rate, review.pass_rate) >= GRADUATE_PASS_RATE
         and evidence.lower_bound(passes, fails) >= GRADUATE_BOUND
     )
     return "graduated" if proven or card.status == "graduated" else "active"
 
 
-def _back_off(card: Card | None, review: Review) -> int:
-    """A failed task returns at once, while it is cheap to repair; a hopeless one at doubling distances."""
-    return 1 << min(SKIP_ZEROS, max(0, evidence.zeros(card, review) - 1))
+def _interval(card: Card | None, review: Review, stability: float, stage: int) -> int:
+    """Held tasks wait until `DUE_AT` is left, others their stability; hopeless ones at doubling distances."""
+    if review.pass_rate < RECALLED:
+        wait = float(1 << min(SKIP_ZEROS, max(0, evidence.zeros(card, review) - 1)))
+    else:
+        wait = stability * (math.log(DUE_AT) / math.log(RETENTION) if stage == 1 else 1.0)
+    return min(MAX_WAIT_ROUNDS, max(MIN_WAIT_ROUNDS, round(wait)))
 
 
-def _stage(card: Card) -> int:
-    if card.zeros >= 2:
+def _stage(card: Card | None, review: Review, passes: float, fails: float) -> int:
+    if evidence.zeros(card, review) >= 2:
         return 2
-    held = card.last_pass_rate >= RECALLED and evidence.mean(card.passes, card.fails) >= HELD
+    held = review.pass_rate >= RECALLED and evidence.mean(passes, fails) >= HELD
     return 1 if held else 0
 
 
 def _priority(card: Card, stage: int) -> float:
-    """Candidates lost per round of waiting for a held task, else the learnability p(1-p)."""
+    """Held tasks in the order in which they fall due, the others by their learnability p(1-p)."""
     if stage == 1:
-        return _recall(card, card.interval_rounds) - _recall(card, card.interval_rounds + 1)
+        return -float(card.due_round)
     return evidence.learnability(card.passes, card.fails)
 
 

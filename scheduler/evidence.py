@@ -18,6 +18,8 @@ HALF_LIFE_ROUNDS: Final = 4.0
 RECALLED: Final = 0.6
 """A review with at least this pass rate is a success: quality 3 of 5 in SM-2's terms."""
 START_EASE: Final = 2.5
+GAIN: Final = 0.5
+"""Share of the failures that one practice turns into passes: fitted to the tiny lab (docs/policies.md)."""
 
 
 def reviewed(
@@ -65,6 +67,19 @@ def gathered(card: Card | None, review: Review) -> tuple[float, float]:
         kept = weight(review.round - last_round(card))
         passes, fails = passes + card.passes * kept, fails + card.fails * kept
     return passes, fails
+
+
+def after_practice(
+    card: Card | None, review: Review, passes: float, fails: float
+) -> tuple[float, float]:
+    """(passes, fails) as they are expected once the round has trained on the task.
+
+    Practice in vain is trusted less each time; what is not practised, such as an audit, gains nothing.
+    """
+    if review.kind != "practice":
+        return passes, fails
+    gained = fails * GAIN / max(1, zeros(card, review))
+    return passes + gained, fails - gained
 
 
 def mean(passes: float, fails: float) -> float:

@@ -2,7 +2,8 @@
 
 Source: T. Foster, A. Sims, J. Forkel, J. Foerster, "LILO: Learning to Reason at the Frontier of
 Learnability", NeurIPS 2025. There p comes from fresh samples of many candidates; here it comes from the
-memory, and what is used is the posterior mean of p(1-p), so that 0 of 5 isn't taken for certainty.
+memory, and what is used is the posterior mean of p(1-p), so that 0 of 5 isn't taken for certainty; the
+round's own practice is reckoned in, or the tasks just learned would seem the most learnable.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ whole_pool: Final = False
 
 def update(card: Card | None, review: Review) -> Card:
     """The card after one review. Pure; ``card`` is None at the first one."""
-    passes, fails = evidence.gathered(card, review)
+    passes, fails = evidence.after_practice(card, review, *evidence.gathered(card, review))
     return dataclasses.replace(
         evidence.reviewed(card, review, interval_rounds=1),
         priority=evidence.learnability(passes, fails),

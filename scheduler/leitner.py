@@ -25,14 +25,22 @@ def update(card: Card | None, review: Review) -> Card:
     box, status = 0, _status(card, review)
     if review.pass_rate >= RECALLED:
         # A new task stands in the first box, as every new card of Leitner's does.
-        box = min(LAST_BOX, (0 if card is None else card.stage) + 1)
+        box = 0 if card is None else card.stage
+        if not _is_early(card, review):
+            box = min(LAST_BOX, box + 1)
     after = reviewed(card, review, interval_rounds=2**box, status=status)
     return dataclasses.replace(after, stage=box)
 
 
 def _status(card: Card | None, review: Review) -> CardStatus:
-    passed_last_box = card is not None and card.stage == LAST_BOX and review.pass_rate >= RECALLED
-    return "graduated" if passed_last_box else "active"
+    if card is None or card.stage < LAST_BOX or review.pass_rate < RECALLED:
+        return "active"
+    return card.status if _is_early(card, review) else "graduated"
+
+
+def _is_early(card: Card | None, review: Review) -> bool:
+    """Reviewed before its box's turn, because a round had room: that proves nothing about the wait."""
+    return card is not None and review.round < card.due_round
 
 
 def predict(card: Card, round: int) -> float | None:
@@ -50,4 +58,6 @@ def why(before: Card | None, review: Review, after: Card) -> str:
         if before is not None and before.status == "graduated":
             return "passed again after graduation: stays graduated"
         return "passed in the last box: graduated"
+    if _is_early(before, review):
+        return f"passed before its turn: {wait} from now on"
     return f"passed: {wait}"

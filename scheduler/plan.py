@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from scheduler.config import SchedulerConfig
 from srs.types import Card, DueOrder, Review, RoundPlan
+
+NEVER: Final = 2**62
+"""A round that no run reaches: every active card is due by then."""
 
 
 class Policy(Protocol):
@@ -91,7 +94,12 @@ def draw_plan(
     excluded: Collection[str] = (),
     probe: Sequence[str] = (),
 ) -> RoundPlan:
-    """The round's tasks. Pure but for the deck; ``excluded`` tasks are never practised nor audited."""
+    """The round's tasks. Pure but for the deck; ``excluded`` tasks are never practised nor audited.
+
+    A round for which new and due tasks run short is filled with those that will be due soonest: a round
+    number in which nothing was trained would not be time for a model. Audits are held every
+    ``audit_every`` rounds, and when there is nothing left to practise.
+    """
     n, spare = config.tasks_per_round, len(excluded)
     new: list[str]
     review: list[str]
@@ -107,13 +115,21 @@ def draw_plan(
         review = _due(deck, round, policy, most, excluded)
         n_new, n_review = allocate(n, config.new_share, len(new), len(review))
         new, review = new[:n_new], review[:n_review]
+        if len(new) + len(review) < n and policy.order is not None:
+            review += _early(deck, n - len(new) - len(review), {*review, *excluded})
     audit: list[str] = []
-    if config.audit_every and round % config.audit_every == 0:
+    if config.audit_every and (round % config.audit_every == 0 or not (new or review)):
         retired = deck.retired(round, config.audit_size + spare)
         audit = [task for task in retired if task not in excluded][: config.audit_size]
     return RoundPlan(
         round=round, new=tuple(new), review=tuple(review), audit=tuple(audit), probe=tuple(probe)
     )
+
+
+def _early(deck: Deck, limit: int, taken: Collection[str]) -> list[str]:
+    """Active tasks that aren't due yet, the soonest first."""
+    cards = deck.due(NEVER, limit + len(taken), "overdue")
+    return [card.task for card in cards if card.task not in taken][:limit]
 
 
 def _due(

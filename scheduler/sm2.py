@@ -36,8 +36,11 @@ def update(card: Card | None, review: Review) -> Card:
     if recalled:
         streak = 1 if card is None else card.streak + 1
         ease = next_ease(ease, 5 * review.pass_rate)
-        gap = 0 if card is None or card.streak == 0 else _gap(card, review)
-        interval = _grown(gap, ease) if gap else _first(review)
+        gap = 0
+        interval = _first(review)
+        if card is not None and card.streak:
+            gap = _gap(card, review)
+            interval = _grown(card, gap, ease)
         proven = (
             streak >= GRADUATE_STREAK
             and gap >= GRADUATE_INTERVAL_ROUNDS
@@ -123,9 +126,11 @@ def _first(review: Review) -> int:
 
 
 def _gap(card: Card, review: Review) -> int:
-    """Rounds since the last review: a card that was overdue has proved the longer interval."""
-    return max(card.interval_rounds, review.round - last_round(card))
+    """Rounds since the last review: what an overdue card has proved, and an early one not yet."""
+    return review.round - last_round(card)
 
 
-def _grown(gap: int, ease: float) -> int:
-    return min(MAX_INTERVAL_ROUNDS, max(gap + 1, round(gap * ease)))
+def _grown(card: Card, gap: int, ease: float) -> int:
+    """The next interval: a success before its time doesn't take back what was proved before."""
+    grown = max(gap + 1, round(gap * ease), card.interval_rounds)
+    return min(MAX_INTERVAL_ROUNDS, grown)

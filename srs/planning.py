@@ -62,22 +62,17 @@ class Planner:
             probe=[*owed, *fresh],
         )
 
-    def next_round(self, number: int) -> int | None:
-        """The round to run when ``number`` is next in line; None when nothing will ever be due.
+    def has_work(self, number: int) -> bool:
+        """Whether round ``number``, next in line, has anything to practise, or a last look at what retired.
 
-        Later than ``number`` when nothing is new, and nothing due before.
+        When nothing is left to practise one more audit is held; it may bring tasks back.
         """
-        frozen, fresh = self._frozen()
-        excluded = self._excluded([one.task for one in frozen] + fresh)
-        one_task = dataclasses.replace(self.config, tasks_per_round=1, audit_every=0)
-        candidate: int | None = number
-        while candidate is not None:
-            plan = draw_plan(self.memory, candidate, self.policy, one_task, excluded=excluded)
-            if plan.practised:
-                return candidate
-            reviews = self.policy.order is not None
-            candidate = self.memory.next_due_round(after=candidate) if reviews else None
-        return None
+        plan = self.plan(number)
+        if plan.practised:
+            return True
+        last = self.memory.last_round()
+        before = [] if last is None else self.memory.reviews_in(last)
+        return bool(plan.audit) and any(review.kind == "practice" for review in before)
 
     def forgetting(self) -> dict[int, tuple[float, int]]:
         """By lag in rounds: the mean fall of the frozen tasks' pass rate, and over how many tasks."""

@@ -60,24 +60,21 @@ def measure_base(lab: Lab) -> None:
 
 
 def next_round(lab: Lab) -> int | None:
-    """The round to run or to continue; None after the last, or when nothing will ever be due."""
+    """The round to run or to continue; None after the last, or when every task has retired."""
     done = lab.run.metrics()
     if len(done) > lab.config.run.rounds:
         return None
     number = round_after(lab, done[-1].round)
     if number is None:
-        lab.progress.note("no task will ever be due again: no more rounds to run")
+        lab.progress.note("no task is left to practise: no more rounds to run")
     return number
 
 
 def round_after(lab: Lab, number: int) -> int | None:
-    """The round that follows. Numbers skip over rounds in which nothing would be due."""
+    """The round that follows; None when nothing is left to practise."""
     if (started := lab.run.started_after(number)) is not None:
         return started
-    following = lab.planner.next_round(number + 1)
-    if following is not None and following > number + 1:
-        lab.progress.note(f"nothing is due before round {following}: going there")
-    return following
+    return number + 1 if lab.planner.has_work(number + 1) else None
 
 
 def plan_round(lab: Lab, number: int) -> RoundPlan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -123,12 +123,6 @@ class ArrayDeck:
         """See `scheduler.plan.Deck`."""
         drawn = self._some(np.flatnonzero(self._status > CODES["active"]), limit, round, -2)
         return [self.tasks[i] for i in drawn.tolist()]
-
-    def next_due_round(self, excluded: Collection[str] = ()) -> int | None:
-        """The earliest round in which an active card, not ``excluded``, is due; None without one."""
-        mask = self._status == CODES["active"]
-        mask[self.numbers(excluded)] = False
-        return int(self._due_round[mask].min()) if mask.any() else None
 
     def _some(self, numbers: Integers, limit: int, round: int, salt: int) -> Integers:
         """At most ``limit`` of the numbers, uniformly without replacement, in random order."""

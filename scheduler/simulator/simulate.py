@@ -104,14 +104,13 @@ def run(
     cohorts: deque[tuple[Integers, float]] = deque(maxlen=max(LAGS) + 1)
     done: list[SimulatedRound] = []
     constant = _Constant()
-    number = 1
     for step in range(rounds):
         room = config.frozen_tasks - len({probe.task for probe in probes})
         fresh = _fresh(reviews, probes, seed, room) if room else []
-        plan = _planned(deck, number, policy, config, frozen(probes), fresh)
+        trained = any(review.kind == "practice" for review in reviews)
+        plan = _planned(deck, step + 1, policy, config, frozen(probes), fresh, trained=trained)
         if plan is None:
             break
-        number = plan.round + 1
         rng = np.random.default_rng([seed, 1, step])
         reviews = _graded(plan, deck, learner, n, rng)
         n_predicted, loss, loss_constant = _losses(policy, deck, plan, reviews, constant)
@@ -172,15 +171,14 @@ def _planned(
     config: SchedulerConfig,
     aside: Sequence[Frozen],
     fresh: Sequence[str],
+    *,
+    trained: bool,
 ) -> RoundPlan | None:
-    """The next round, later than ``number`` when nothing is due until then; None when nothing ever is."""
+    """Round ``number``; None when nothing is left to practise, and nothing to audit after practice."""
     excluded = {*fresh, *(task.task for task in aside)}
     plan = draw_plan(deck, number, policy, config, excluded=excluded)
-    if not plan.practised:
-        due = deck.next_due_round(excluded)
-        if due is None or due <= number:
-            return None
-        plan = draw_plan(deck, due, policy, config, excluded=excluded)
+    if not (plan.practised or (plan.audit and trained)):
+        return None
     probe = (*fresh, *(task.task for task in aside if task.is_due(plan.round)))
     return dataclasses.replace(plan, probe=probe)
 

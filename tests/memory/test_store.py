@@ -16,7 +16,7 @@ from memory.ledger import RecordResult
 from memory.store import Store
 from scheduler import seed, sm2
 from scheduler.config import SchedulerConfig
-from scheduler.plan import Policy, draw_plan
+from scheduler.plan import NEVER, Policy, draw_plan
 from srs.types import Card, DueOrder, Review, ReviewKind, UserError
 
 
@@ -31,25 +31,21 @@ def review(task: str, round: int, n_passed: int, kind: ReviewKind = "practice") 
 
 
 def run(memory: Store, policy: Policy, rounds: int, *, randomness: int = 0) -> list[RecordResult]:
-    """Rounds of 10 of the tasks t0…t59, some hard and some easy; ends when nothing is ever due."""
+    """Rounds of 10 of the tasks t0…t59, some hard and some easy; ends when all have retired."""
     rng = random.Random(randomness)
     memory.add_tasks(f"t{i}" for i in range(60))
     config = SchedulerConfig(tasks_per_round=10)
     results: list[RecordResult] = []
-    number: int | None = 1
-    for _ in range(rounds):
-        if not (memory.n_new() or memory.n_due(number)):
-            number = memory.next_due_round(after=number)
-        if number is None:
-            break
+    for number in range(1, rounds + 1):
         plan = draw_plan(memory, number, policy, config)
+        if not plan.practised:
+            break
         chance = {task: int(task[1:]) / 60 for task in plan.task_ids}
         reviews = [
             review(task, number, sum(rng.random() < p for _ in range(5)))
             for task, p in chance.items()
         ]
         results.append(memory.record(number, reviews, policy.update))
-        number += 1
     return results
 
 
@@ -63,7 +59,7 @@ def test_a_new_pool_is_all_new(memory: Store) -> None:
     assert memory.add_tasks(["a", "b", "a"]) == 2
     assert memory.add_tasks(["b", "c"]) == 1
     assert memory.counts() == {"new": 3, "active": 0, "graduated": 0, "skipped": 0}
-    assert (memory.card("a"), memory.next_due_round(), memory.last_round()) == (None, None, None)
+    assert (memory.card("a"), memory.last_round()) == (None, None)
     assert (memory.n_due(99), memory.n_new(), memory.intervals()) == (0, 3, {})
 
 
@@ -74,7 +70,7 @@ def test_recording_a_round_moves_its_tasks_only(memory: Store) -> None:
     assert memory.card("a") == sm2.update(None, review("a", 1, 5))
     assert memory.new_ids(9) == ["c"]
     assert (memory.n_due(1), memory.n_due(2), memory.n_due(3)) == (0, 1, 2)
-    assert (memory.next_due_round(), memory.intervals()) == (2, {1: 1, 2: 1})
+    assert memory.intervals() == {1: 1, 2: 1}
     assert set(memory.reviews()) == {review("a", 1, 5), review("b", 1, 0)}
     assert list(memory.reviews("b")) == [review("b", 1, 0)]
 
@@ -281,7 +277,6 @@ def test_any_log_replays(tmp_path_factory: pytest.TempPathFactory, data: st.Data
         assert _everything(opened, len(rounds)) == before
         due = [c.due_round for c in expected.values() if c.status == "active"]
         assert [opened.n_due(r) for r in range(30)] == [sum(d <= r for d in due) for r in range(30)]
-        assert opened.next_due_round() == min(due, default=None)
 
 
 def _everything(memory: Store, n_rounds: int) -> tuple[object, ...]:
@@ -368,7 +363,7 @@ def test_no_call_of_a_round_scans_the_cards(memory: Store, tmp_path: Path) -> No
     seen: list[str] = []
     memory._db.set_trace_callback(seen.append)
     memory.due(9, 5, "overdue"), memory.due(9, 5, "ease"), memory.new_ids(5)
-    memory.n_due(9), memory.next_due_round(), memory.counts(), memory.intervals()
+    memory.due(NEVER, 5, "overdue"), memory.n_due(9), memory.counts(), memory.intervals()
     memory.record(9, [review("t1", 9, 1)], sm2.update)
     memory._db.set_trace_callback(None)
     assert len(seen) > 10

@@ -6,10 +6,12 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_deck import MemoryDeck
 from replays import replay, review_of
 
 from scheduler import adaptive, evidence, sm2
-from scheduler.plan import Policy
+from scheduler.config import SchedulerConfig
+from scheduler.plan import Policy, draw_plan
 from srs.types import Card, Review
 
 
@@ -21,17 +23,17 @@ def trace(passes: list[int]) -> list[tuple[int, str, str]]:
 @pytest.mark.parametrize(
     ("passes", "expected"),
     [
-        # √odds of Beta(5.5, 0.5) = √11 rounds; then 1.5 rounds more for each round of gap survived.
-        ([5, 5, 5, 5], [(3, "hold", "active"), (7, "hold", "active"), (16, "hold", "active"), (36, "hold", "graduated")]),
-        # One miss in five slows it: the fourth success comes with too low a bound to graduate on.
-        ([5, 4, 5, 4, 5], [(3, "hold", "active"), (6, "hold", "active"), (13, "hold", "active"), (24, "hold", "active"), (53, "hold", "graduated")]),
-        # Three of five is still being acquired, with intervals that grow slowly, and never graduates.
-        ([3] * 6, [(1, "acquire", "active"), (2, "acquire", "active"), (3, "acquire", "active"), (4, "acquire", "active"), (6, "acquire", "active"), (9, "acquire", "active")]),
-        # Nothing passing: at once, then at doubling distances, then only audits.
-        ([0] * 5, [(1, "acquire", "active"), (2, "parole", "active"), (4, "parole", "active"), (8, "parole", "active"), (16, "parole", "skipped")]),
-        # A lapse returns at once and costs most of the stability; what is left of it speeds the way back.
-        ([5, 5, 1, 5, 5], [(3, "hold", "active"), (7, "hold", "active"), (1, "acquire", "active"), (2, "hold", "active"), (4, "hold", "active")]),
-        ([0, 0, 2, 3, 5, 5], [(1, "acquire", "active"), (2, "parole", "active"), (1, "acquire", "active"), (1, "acquire", "active"), (2, "hold", "active"), (4, "hold", "active")]),
+        # √odds of Beta(5.5, 0.5) = √11 rounds of stability, and 2.1 times that to wait; then 1.5 rounds
+        # of stability more for each round of gap survived.
+        ([5, 5, 5, 5], [(7, "hold", "active"), (25, "hold", "active"), (92, "hold", "active"), (335, "hold", "graduated")]),
+        ([5, 4, 5, 5], [(7, "hold", "active"), (20, "hold", "active"), (72, "hold", "active"), (263, "hold", "graduated")]),
+        # Three of five is still being acquired: it waits its stability, and four rounds at least.
+        ([3] * 6, [(4, "acquire", "active"), (4, "acquire", "active"), (10, "hold", "active"), (8, "acquire", "active"), (11, "acquire", "active"), (15, "acquire", "active")]),
+        # Nothing passing: soon, then at doubling distances, then only audits.
+        ([0] * 5, [(4, "acquire", "active"), (4, "parole", "active"), (4, "parole", "active"), (8, "parole", "active"), (16, "parole", "skipped")]),
+        # A lapse costs most of the stability; what is left of it speeds the way back.
+        ([5, 5, 1, 5, 5], [(7, "hold", "active"), (25, "hold", "active"), (4, "acquire", "active"), (13, "hold", "active"), (47, "hold", "active")]),
+        ([0, 0, 2, 3, 5, 5], [(4, "acquire", "active"), (4, "parole", "active"), (4, "acquire", "active"), (4, "acquire", "active"), (14, "hold", "active"), (51, "hold", "active")]),
     ],
 )  # fmt: skip
 def test_golden_traces(passes: list[int], expected: list[tuple[int, str, str]]) -> None:
@@ -41,7 +43,7 @@ def test_golden_traces(passes: list[int], expected: list[tuple[int, str, str]]) 
 def test_more_candidates_are_more_evidence() -> None:
     """The same perfect pass rate: 1, 5 and 20 candidates."""
     cards = [adaptive.update(None, review_of(None, n, n_graded=n)) for n in (1, 5, 20)]
-    assert [card.interval_rounds for card in cards] == [2, 3, 6]
+    assert [card.interval_rounds for card in cards] == [4, 7, 14]
 
 
 @settings(deadline=None)  # a busy machine is not a broken law
@@ -68,16 +70,19 @@ def test_a_gap_survived_is_what_makes_stable(passes: list[int], late: int) -> No
     *_, card = replay(adaptive, passes)
     sooner = adaptive.update(card, review_of(card, 5, late=late))
     later = adaptive.update(card, review_of(card, 5, late=late + 1))
-    assert later.stability > sooner.stability > card.stability
+    assert later.stability >= sooner.stability >= card.stability
+    if later.stability < adaptive.MAX_STABILITY:
+        assert later.stability > sooner.stability > card.stability
     failed = adaptive.update(card, review_of(card, 2, late=late))
     assert failed.stability <= card.stability
-    assert failed.interval_rounds == 1
+    assert failed.interval_rounds == adaptive.MIN_WAIT_ROUNDS
 
 
 @settings(deadline=None)  # a busy machine is not a broken law
-@given(passes=st.lists(st.integers(3, 5), min_size=1, max_size=12))
-def test_a_held_card_is_due_when_the_share_left_is_the_retention(passes: list[int]) -> None:
-    *_, card = replay(adaptive, passes)
+@given(passes=st.lists(st.integers(3, 5), max_size=2))
+def test_a_held_card_is_due_when_so_much_is_left(passes: list[int]) -> None:
+    *_, card = replay(adaptive, [*passes, 5])
+    assert adaptive.STAGES[card.stage] == "hold"
     reviewed = card.due_round - card.interval_rounds
     now, due = adaptive.predict(card, reviewed), adaptive.predict(card, card.due_round)
     assert now is not None
@@ -86,7 +91,8 @@ def test_a_held_card_is_due_when_the_share_left_is_the_retention(passes: list[in
     assert left == pytest.approx(
         math.pow(adaptive.RETENTION, card.interval_rounds / card.stability)
     )
-    assert abs(card.interval_rounds - card.stability) <= 0.5 or card.interval_rounds == 1
+    half_a_round = math.pow(adaptive.RETENTION, 0.5 / card.stability)
+    assert left * half_a_round <= adaptive.DUE_AT <= left / half_a_round
 
 
 def test_practice_is_expected_to_help_and_an_audit_not() -> None:
@@ -96,7 +102,7 @@ def test_practice_is_expected_to_help_and_an_audit_not() -> None:
         for kind in ("practice", "audit")
     }
     assert adaptive.predict(after["practice"], 81) > adaptive.predict(after["audit"], 81)  # type: ignore[operator]
-    assert after["practice"].interval_rounds == after["audit"].interval_rounds == 1
+    assert after["practice"].interval_rounds == after["audit"].interval_rounds == 4
     # The evidence itself is the same: how many candidates there were, discounted.
     assert after["practice"].passes + after["practice"].fails == pytest.approx(
         after["audit"].passes + after["audit"].fails
@@ -108,8 +114,8 @@ def test_practice_in_vain_is_expected_to_help_less_each_time() -> None:
     expected = [adaptive.predict(card, card.due_round) for card in cards]
     assert expected == sorted(expected, reverse=True)  # type: ignore[type-var]
     assert expected[0] == pytest.approx(
-        2.5 / 6 * 0.98
-    )  # Beta(2.5, 3.5), a tenth of a fifth forgotten
+        3 / 6 * (0.95 + 0.05 * 0.9**4)
+    )  # Beta(3, 3), four rounds' part of a twentieth forgotten
     assert expected[-1] < 0.1  # type: ignore[operator]
 
 
@@ -121,15 +127,32 @@ def test_what_is_repaired_first() -> None:
     assert lapse.priority > small_lapse.priority > middle.priority > nearly.priority
 
 
-def test_among_held_tasks_the_least_stable_come_first() -> None:
+def test_held_tasks_come_in_the_order_in_which_they_fall_due() -> None:
     held = replay(adaptive, [5, 5, 5])
     assert {card.stage for card in held} == {1}
-    assert [c.priority for c in held] == sorted((c.priority for c in held), reverse=True)
+    assert [c.priority for c in held] == [-c.due_round for c in held]
+
+
+def test_no_held_task_waits_for_ever() -> None:
+    """However many tasks have just been learned: the stable ones are overdue longer, and come first."""
+    deck = MemoryDeck(f"task{i}" for i in range(600))
+    config = SchedulerConfig(tasks_per_round=20, new_share=0.5, audit_every=0)
+    waited: list[int] = []
+    for round in range(1, 61):
+        plan = draw_plan(deck, round, adaptive, config)
+        waited += [round - deck.cards[task].due_round for task in plan.review]
+        reviews = [Review(task=t, round=round, n_passed=5, n_graded=5) for t in plan.practised]
+        deck.record(adaptive, reviews)
+    # Ten places a round, and each of ten new tasks a round wants two reviews within 33 rounds.
+    assert {card.n_reviews for card in deck.cards.values()} == {1, 2, 3}
+    assert max(waited) <= 20
+    held = [card for card in deck.cards.values() if card.status == "active"]
+    assert max(60 - card.due_round for card in held) <= 20
 
 
 @settings(deadline=None)  # a busy machine is not a broken law
 @given(late=st.integers(0, 30), n_graded=st.integers(1, 64))
-def test_graduation_needs_three_successes_and_a_long_gap(late: int, n_graded: int) -> None:
+def test_graduation_needs_successes_and_a_long_gap(late: int, n_graded: int) -> None:
     before: Card | None = None
     for n in range(12):
         review = review_of(before, n_graded, n_graded=n_graded, late=late)

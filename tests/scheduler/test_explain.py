@@ -71,7 +71,7 @@ def test_expected_against_observed(tmp_path: Path, capsys: pytest.CaptureFixture
     assert explain.main(["--run", str(run), "--task", "Prefill_1_I"]) == 0
     out = capsys.readouterr().out
     *_, last = (line for line in out.splitlines() if "audit" in line and "2/5" in line)
-    assert "a lapse: again next round" in last
+    assert "a lapse: again in 4 rounds" in last
     assert "no longer graduated" in last
     reviews = [line.split() for line in out.splitlines()[3:] if line and line[0].isdigit()]
     expected = [float(row[3]) for row in reviews[1:]]

@@ -17,7 +17,7 @@ from srs.types import Card, Review, RoundPlan
 
 every_policy = pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: str(policy.name))
 counts = st.lists(st.integers(0, 5), min_size=1, max_size=30)
-POOL = 60
+POOL = 150
 RETIRING = {"sm2", "seed", "leitner", "adaptive"}
 SKIPPING = {"sm2", "seed", "adaptive"}
 FORGETTING = {"fsrs", "adaptive"}
@@ -42,7 +42,7 @@ def test_cards_keep_their_invariants(policy: Policy, passes: list[int], late: in
         assert card.zeros == (0 if n_passed else (before.zeros if before else 0) + 1)
         values = [v for v in dataclasses.asdict(card).values() if isinstance(v, float)]
         assert all(math.isfinite(value) for value in values)
-        assert min(card.passes, card.fails, card.stability, card.priority) >= 0
+        assert min(card.passes, card.fails, card.stability) >= 0
         assert card.stage in range(max(1, len(policy.shares)) if policy.name != "leitner" else 5)
 
 
@@ -128,7 +128,10 @@ def test_audits_of_graduated_cards(policy: Policy, n_passed: int) -> None:
     if n_passed >= 3:
         assert (after.status, after.lapses) == ("graduated", 0)
     else:
-        assert (after.status, after.lapses, after.interval_rounds) == ("active", 1, 1)
+        assert (after.status, after.lapses) == ("active", 1)
+        assert (
+            after.interval_rounds == policy.update(None, review_of(None, n_passed)).interval_rounds
+        )
 
 
 @pytest.mark.parametrize(
@@ -176,11 +179,15 @@ def test_reasons_tell_the_changes_of_status(policy: Policy, passes: list[int], l
 
 def run(
     policy: Policy, config: SchedulerConfig, seed: int, rounds: int
-) -> tuple[MemoryDeck, list[RoundPlan]]:
-    """Rounds against tasks whose pass rates rise with practice, by derived random streams."""
+) -> tuple[MemoryDeck, list[RoundPlan], list[int]]:
+    """Rounds against tasks whose pass rates rise with practice, by derived random streams.
+
+    The last: how many cards were active before each.
+    """
     deck = MemoryDeck((f"task{i}" for i in range(POOL)), seed)
-    plans = []
+    plans, active = [], []
     for round in range(1, rounds + 1):
+        active.append(sum(card.status == "active" for card in deck.cards.values()))
         plan = draw_plan(deck, round, policy, config)
         kinds = [(t, "practice") for t in plan.practised] + [(t, "audit") for t in plan.audit]
         reviews = []
@@ -193,15 +200,15 @@ def run(
             reviews.append(Review(task=task, round=round, n_passed=n_passed, n_graded=5, kind=kind))  # type: ignore[arg-type]
         deck.record(policy, reviews)
         plans.append(plan)
-    return deck, plans
+    return deck, plans, active
 
 
 @every_policy
 def test_rounds_keep_their_quotas_and_repeat_nothing(policy: Policy) -> None:
     config = SchedulerConfig(tasks_per_round=10, new_share=0.5, audit_every=3, audit_size=4)
-    deck, plans = run(policy, config, seed=1, rounds=60)
+    deck, plans, active = run(policy, config, seed=1, rounds=140)
     seen: set[str] = set()
-    for plan in plans:
+    for plan, n_active in zip(plans, active, strict=True):
         assert len(set(plan.task_ids)) == len(plan.task_ids)
         assert not seen & set(plan.new)
         assert seen.issuperset((*plan.review, *plan.audit))
@@ -213,8 +220,9 @@ def test_rounds_keep_their_quotas_and_repeat_nothing(policy: Policy) -> None:
         else:
             assert len(plan.new) == allocate(10, 0.5, POOL - len(seen), len(plan.review))[0]
             assert len(plan.new) >= min(5, POOL - len(seen))
+            assert len(plan.practised) == min(10, len(plan.new) + n_active)  # due or not
         assert len(plan.audit) <= 4
-        assert not (plan.audit and plan.round % 3)
+        assert not (plan.audit and plan.round % 3 and plan.practised)
         seen.update(plan.new)
     assert {card.task for card in deck.cards.values()} == seen
     assert any(plan.audit for plan in plans) == (policy.name in RETIRING)

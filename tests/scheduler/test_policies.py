@@ -109,12 +109,22 @@ def test_hardest_orders_by_the_posterior_pass_rate() -> None:
 
 
 def test_learnability_is_highest_in_the_middle_and_smoothed_at_the_ends() -> None:
-    priorities = [replay(learnability, [n])[-1].priority for n in range(6)]
+    audits = [Review(task="t", round=1, n_passed=n, n_graded=5, kind="audit") for n in range(6)]
+    priorities = [learnability.update(None, audit).priority for audit in audits]
     # E[p(1-p)] of Beta(n + 1/2, 5 - n + 1/2).
     assert priorities == pytest.approx([(n + 0.5) * (5.5 - n) / 42 for n in range(6)])
     assert priorities == pytest.approx(priorities[::-1])
     assert max(priorities) == priorities[2]
-    assert priorities[0] > replay(learnability, [0, 0])[-1].priority > 0
+    assert priorities[0] > 0
+
+
+def test_learnability_reckons_with_what_practice_teaches() -> None:
+    """Half of the fails are expected to pass after a round on the task; less where it was in vain."""
+    priorities = [replay(learnability, [n])[-1].priority for n in range(6)]
+    assert priorities == pytest.approx([(3 + n / 2) * (3 - n / 2) / 42 for n in range(6)])
+    _, *in_vain = (card.priority for card in replay(learnability, [0] * 6))
+    assert in_vain == sorted(in_vain, reverse=True)
+    assert in_vain[-1] > 0
 
 
 @settings(deadline=None)  # a busy machine is not a broken law

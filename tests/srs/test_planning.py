@@ -45,8 +45,9 @@ def run(
     planner: Planner, rounds: int, passed: Callable[[str, int], int] = lambda *_: 5
 ) -> list[RoundPlan]:
     plans: list[RoundPlan] = []
-    number: int | None = 1
-    while len(plans) < rounds and (number := planner.next_round(number)) is not None:
+    for number in range(1, rounds + 1):
+        if not planner.has_work(number):
+            break
         plan = planner.plan(number)
         kinds = dict.fromkeys(plan.audit, "audit") | dict.fromkeys(plan.probe, "probe")
         reviews = [
@@ -61,7 +62,6 @@ def run(
         ]
         planner.memory.record(number, reviews, planner.policy.update)
         plans.append(plan)
-        number += 1
     return plans
 
 
@@ -134,11 +134,11 @@ def test_audits_come_in_their_rounds_and_only_from_retired_cards(memory: Store) 
 
 
 def test_a_run_ends_when_only_frozen_tasks_are_left(memory: Store) -> None:
-    config = SchedulerConfig(tasks_per_round=100, new_share=1.0, frozen_tasks=1000)
-    plans = run(made := planner(memory, policy("sm2"), config), 400)
+    config = SchedulerConfig(tasks_per_round=100, new_share=1.0, frozen_tasks=1000, audit_every=0)
+    plans = run(made := planner(memory, policy("seed"), config), 400)
+    assert len(plans) < 400
     assert all(plan.practised for plan in plans)
-    assert made.next_round(plans[-1].round + 1) is None
-    assert memory.counts()["active"] > 0  # the frozen ones, which nothing will review
+    assert not made.has_work(plans[-1].round + 1)
 
 
 def test_without_frozen_tasks_nothing_is_probed(memory: Store) -> None:
@@ -146,3 +146,41 @@ def test_without_frozen_tasks_nothing_is_probed(memory: Store) -> None:
     for plan in run(planner(memory, policy("sm2"), config), 10):
         assert not plan.probe
         assert not plan.audit
+
+
+def test_rounds_follow_each_other_though_nothing_is_due(memory: Store) -> None:
+    """A model is the same after a round in which nothing was trained: no number may be skipped."""
+    config = SchedulerConfig(tasks_per_round=150, audit_every=0)
+    plans = run(planner(memory, policy("fsrs"), config), 8)
+    assert [plan.round for plan in plans] == list(range(1, 9))
+    assert all(len(plan.practised) == 150 for plan in plans)
+    early = [
+        task for plan in plans for task in plan.review
+        if plan.round < min(r.round for r in memory.reviews(task)) + 8
+    ]  # fmt: skip
+    assert early  # the first interval of a perfect task is 8 rounds
+
+
+@pytest.mark.parametrize(("name", "n_passed"), [("sm2", 0), ("adaptive", 0), ("seed", 5)])
+def test_before_a_run_ends_what_retired_is_looked_at_once_more(
+    memory: Store, name: str, n_passed: int
+) -> None:
+    config = SchedulerConfig(tasks_per_round=300, new_share=1.0, audit_every=1_000, audit_size=3)
+    plans = run(made := planner(memory, policy(name), config), 60, lambda *_: n_passed)
+    *before, last = plans
+    assert not any(plan.audit for plan in before)
+    assert len(last.audit) == 3
+    assert not last.practised
+    assert memory.counts()["active"] == 0
+    assert not made.has_work(last.round + 1)
+
+
+def test_what_that_look_revives_is_practised_again(memory: Store) -> None:
+    config = SchedulerConfig(tasks_per_round=300, new_share=1.0, audit_every=1_000, audit_size=3)
+    made = planner(memory, policy("sm2"), config)
+    plans = run(made, 6, lambda _, number: int(number == 6))
+    assert len(plans) == 6
+    assert len(plans[-1].audit) == 3
+    assert not plans[-1].practised
+    assert made.has_work(7)
+    assert {*made.plan(7).review} == {*plans[-1].audit}

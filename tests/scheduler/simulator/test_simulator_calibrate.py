@@ -73,7 +73,7 @@ def recorded(name: str, seed: int) -> RecordedRun:
 
 @pytest.fixture(scope="module")
 def runs() -> list[RecordedRun]:
-    names = ("sm2", "random_review", "hardest", "learnability")
+    names = ("sm2", "random_review", "hardest", "pools")
     return [recorded(name, seed) for seed, name in enumerate(names)]
 
 
