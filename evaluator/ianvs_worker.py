@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import dataclasses
 import json
 import logging
 import sys
@@ -41,7 +42,7 @@ def generate(job: Path, row: str, questions: Sequence[str], out: Path) -> None:
     from srs.streams import derive_seed
 
     settings = _settings(job)
-    config = _config(settings)
+    config = _on_these_devices(_config(settings))
     if row not in settings["rows"]:
         raise UserError(f"{job}: has no row {row!r}, only {', '.join(settings['rows'])}")
     adapter = settings["rows"][row]
@@ -195,6 +196,15 @@ def _config(settings: dict[str, Any]) -> Config:
     return from_dict(settings["config"], "job.json")
 
 
+def _on_these_devices(config: Config) -> Config:
+    """With as many engines as fit on what `op_eval` shows, however many the run had. A CPU has no groups."""
+    from srs import device
+    from srs.config import DevicesConfig
+
+    size = 1 if device.detect().kind == "cpu" else config.devices.tensor_parallel
+    return dataclasses.replace(config, devices=DevicesConfig(tensor_parallel=size))
+
+
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8") as file:
@@ -203,7 +213,7 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit 0 done, 1 the model's process died, 2 unusable input, 3 a broken sandbox."""
+    """Exit 0 done, 1 the model's process died, 2 unusable input, 3 a broken sandbox, 130 interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m evaluator.ianvs_worker", description=__doc__.splitlines()[0]
     )
@@ -219,26 +229,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.add_argument("--answers", type=Path, required=True)
     args = parser.parse_args(argv)
     logging.basicConfig(format="%(message)s")
-    from sandbox.runner import SandboxError
-    from srs.child import ChildError
+    from srs.ending import exit_code
 
-    try:
+    def work() -> None:
         if args.command == "generate":
             questions = json.loads(args.questions.read_text(encoding="utf-8"))["questions"]
             generate(args.job, args.adapter, questions, args.out)
         else:
             given = json.loads(args.answers.read_text(encoding="utf-8"))
             grade(args.job, given["answers"], given["predictions"], args.out)
-    except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except SandboxError as e:
-        print(f"error: the sandbox failed: {e}", file=sys.stderr)
-        return 3
-    except ChildError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from evaluator.repairing.options import panel_of, parser, settings_of
 from evaluator.repairing.pairs import repair_pairs
 from evaluator.results import Results
 from sandbox.pool import open_sandbox
-from sandbox.runner import Sandbox, SandboxError
+from sandbox.runner import Sandbox
 from srs.types import Candidate, Task, UserError, Verdict, to_json
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from srs.progress import Progress
 
 DROPPED = "tasks_dropped.jsonl"
-EXIT_CRASHED, EXIT_UNUSABLE, EXIT_SANDBOX, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def repair(
@@ -260,27 +259,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(format="%(message)s")
-    from srs.child import ChildError
+    from srs import ending
 
-    again = f"; the same command again continues in {args.out}"
+    again = f"the same command again continues in {args.out}"
     try:
-        run(args)
-    except UserError as e:
-        return _fail(str(e), EXIT_UNUSABLE)
-    except SandboxError as e:
-        return _fail(f"the sandbox failed: {e}{again}", EXIT_SANDBOX)
+        return ending.exit_code(lambda: run(args), again=again)
     except ToolFailed as e:
-        return _fail(f"an analyzer failed: {e}{again}", EXIT_SANDBOX)
-    except ChildError as e:
-        return _fail(f"{e}{again}", EXIT_CRASHED)
-    except KeyboardInterrupt:
-        return _fail(f"interrupted{again}", EXIT_INTERRUPTED)
-    return 0
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
+        return ending.failed(f"an analyzer failed: {e}; {again}", ending.SANDBOX)
 
 
 if __name__ == "__main__":

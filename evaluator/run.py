@@ -34,15 +34,13 @@ from evaluator.scoring import (
     ungraded,
     verify_references,
 )
-from sandbox.runner import Sandbox, SandboxError
+from sandbox.runner import Sandbox
 from srs.types import Candidate, Task, UserError, to_json
 
 if TYPE_CHECKING:
     from srs.config import Config
     from srs.generate import Generator, Policy, Sampling
     from srs.progress import Progress
-
-EXIT_CRASHED, EXIT_UNUSABLE, EXIT_SANDBOX, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -302,29 +300,13 @@ def _sampling_settings(config: Config, samplings: Mapping[str, Sampling]) -> dic
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit 0 done, 1 the engine died, 2 unusable input, 3 broken sandbox, 130 interrupted."""
     args = options.parser().parse_args(argv)
-    from srs.child import ChildError
+    from srs.ending import exit_code
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(format="%(message)s")
     for package in ("srs", "sandbox", "evaluator"):
         logging.getLogger(package).setLevel(logging.INFO)
-    again = "give the same command again to continue"
-    try:
-        run(args)
-    except UserError as e:
-        return _fail(str(e), EXIT_UNUSABLE)
-    except ChildError as e:
-        return _fail(f"{e}\n{again}", EXIT_CRASHED)
-    except SandboxError as e:
-        return _fail(f"the sandbox failed: {e}; {again}", EXIT_SANDBOX)
-    except KeyboardInterrupt:
-        return _fail(f"interrupted; {again}", EXIT_INTERRUPTED)
-    return 0
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return code
+    return exit_code(lambda: run(args), again="give the same command again to continue")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("generate", "train", "sleep", "round")
 TARGETS = {"generate": ("ratio_to_raw", 0.95), "train": ("ratio_to_raw", 1.0)}
-EXIT_UNUSABLE, EXIT_SANDBOX = 2, 3
 
 
 def settings_of(args: argparse.Namespace, model: Path) -> list[str]:
@@ -43,7 +42,7 @@ def settings_of(args: argparse.Namespace, model: Path) -> list[str]:
     ]
 
 
-def measure(args: argparse.Namespace, work: Path) -> int:
+def measure(args: argparse.Namespace, work: Path) -> None:
     """Every part that was asked for. Raises UserError, SandboxError, ChildError."""
     from scripts.gpu_bench import parts
     from scripts.gpu_bench.model import ModelMaker
@@ -119,7 +118,6 @@ def measure(args: argparse.Namespace, work: Path) -> int:
             record(out, shape.name, part, found, environment())
             write(args.out, out)
             show(part, found)
-    return 0
 
 
 def read(path: Path, device: dict[str, Any]) -> dict[str, Any]:
@@ -151,9 +149,10 @@ def record(
             rates["start_up_s"] = found["start_up_s"]
         case "train":
             rates["train_tokens_per_s"] = found["ours"]["tokens_per_s"]
+            rates["train_start_s"] = found["start_s"]
         case "sleep":
-            times = (found["sleep_s"], found["wake_s"], found["swap_s"])
-            rates["round_overhead_s"] = sum(seconds or 0.0 for seconds in times)
+            rates["engine_turn_s"] = found["engine_turn_s"]
+            rates["round_overhead_s"] = found["swap_s"]
 
 
 def write(path: Path, out: dict[str, Any]) -> None:
@@ -184,28 +183,21 @@ def _say(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit 0 with figures, 1 when a process died, 2 without a GPU or for unusable input, 3 sandbox broken."""
+    """Exit 0 with figures, 1 when a process died, 2 without a GPU or for unusable input, 3 sandbox broken,
+    130 interrupted."""
     args = _parser().parse_args(argv)
     sys.path.insert(0, str(ROOT))  # when it runs as a file, `scripts` is not importable otherwise
-    from sandbox.runner import SandboxError
-    from srs.child import ChildError
-    from srs.types import UserError
+    from srs.ending import exit_code
 
-    try:
+    def work() -> None:
         if args.work:
             args.work.mkdir(parents=True, exist_ok=True)
-            return measure(args, args.work.resolve())
-        with tempfile.TemporaryDirectory(prefix="srs-bench-gpu-") as folder:
-            return measure(args, Path(folder))
-    except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return EXIT_UNUSABLE
-    except SandboxError as e:
-        print(f"error: the sandbox failed: {e}", file=sys.stderr)
-        return EXIT_SANDBOX
-    except ChildError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
+            measure(args, args.work.resolve())
+        else:
+            with tempfile.TemporaryDirectory(prefix="srs-bench-gpu-") as folder:
+                measure(args, Path(folder))
+
+    return exit_code(work)
 
 
 def _count(text: str) -> int:

@@ -24,10 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.grade import grade_batch
-from sandbox.runner import SandboxError
 from srs import config as configs
-from srs.child import ChildError
 from srs.config import Config
+from srs.ending import exit_code
 from srs.environment import environment
 from srs.generate import Generator, Policy, Request, open_generator
 from srs.lab import Lab, open_lab
@@ -279,7 +278,7 @@ def _text(candidate: Candidate) -> tuple[str, int, str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit 0 with figures, 1 when a model process died, 2 for unusable input, 3 for a broken sandbox."""
+    """Exit 0 with figures, else as `srs.ending.exit_code` says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="rounds that count; default 7")
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="F.toml")
@@ -289,26 +288,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.rounds < 1:
         parser.error("--rounds must be 1 or more")
     logging.basicConfig(format="%(message)s")
-    try:
+
+    def work() -> None:
         overrides = [*SETTINGS, *args.set, f"run.rounds={args.rounds + 2}"]
         config = configs.load(args.config, overrides)
         if config.devices.async_rounds:
             raise UserError("devices.async_rounds: rounds that overlap have no wall time of their own")  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="srs-bench-round-") as folder:
             found = measure(config, Path(folder))
-    except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except SandboxError as e:
-        print(f"error: the sandbox failed: {e}", file=sys.stderr)
-        return 3
-    except ChildError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 1
-    show(found)
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    return 0
+        show(found)
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from srs.types import UserError
 
 if TYPE_CHECKING:
     from srs.config import Config
+    from srs.estimate.hardware import Hardware
     from srs.estimate.plan import Plan
 
 DEFAULT_CONFIG = Path(__file__).parents[1] / "configs" / "tiny.toml"
@@ -31,7 +32,6 @@ def plan(arguments: argparse.Namespace) -> Plan:
     from srs.device import Device
     from srs.engines.vllm_engine import MAX_SEQUENCES
     from srs.estimate import disk, fits, hours, rates, workload
-    from srs.estimate.hardware import hardware
     from srs.estimate.measured import of_run
     from srs.estimate.memory import ELEMENT_BYTES
     from srs.estimate.plan import Plan
@@ -50,22 +50,14 @@ def plan(arguments: argparse.Namespace) -> Plan:
         )
     shape = find(config.model.path, arguments.shape, TINY)
 
-    given = [rates.assumed(arguments.assume)]
-    device_name = arguments.device
-    if arguments.measured:
-        _check_same_model(arguments.measured, config)
-        given.append(of_run(arguments.measured))
-    if arguments.rates:
-        found, measured_on = rates.of_benchmark(arguments.rates, shape)
-        given.append(found)
-        device_name = device_name or measured_on
-        if hardware(measured_on) != hardware(device_name):
-            raise UserError(
-                f"{arguments.rates}: measured on {measured_on}, not on {arguments.device}: "
-                "leave out --device, or measure there"
-            )
-    device = hardware(device_name) if device_name else None
+    of_file, measured_on = (
+        rates.of_benchmark(arguments.rates, shape) if arguments.rates else ({}, None)
+    )
+    device = _device(arguments, measured_on)
     kind = device.kind if device else "cpu"
+    of_earlier = (
+        of_run(arguments.measured, model=config.model.path, kind=kind) if arguments.measured else {}
+    )
     if kind == "cpu" and arguments.devices > 1:
         raise UserError(
             "--devices: a CPU is one device: name another with --device, or leave it out"
@@ -77,30 +69,47 @@ def plan(arguments: argparse.Namespace) -> Plan:
     lora = shape.lora_parameters(config.finetune.lora_r, tuple(config.finetune.target_modules))
     auto = machine.dtype(config.model.dtype)
     sizes = rates.merged(
-        *given, rates.shipped(config.sandbox.timeout_s, config.generate.max_tokens)
-    )
-    batch = min(MAX_SEQUENCES, config.scheduler.tasks_per_round * config.generate.n)
-    if config.generate.engine == "transformers":
-        batch = config.generate.batch_size
-    known = rates.merged(
-        sizes,
-        rates.roofline(
-            shape,
-            device,
-            batch=batch,
-            context=sizes["prompt_tokens"].value + sizes["completion_tokens"].value,
-            lora_parameters=lora,
-            element_bytes=ELEMENT_BYTES[auto],
+        rates.assumed(arguments.assume),
+        of_earlier,
+        of_file,
+        rates.shipped(
+            config.sandbox.timeout_s,
+            config.generate.max_tokens,
+            takes_turns=placement.takes_turns,
         ),
     )
     work = workload.workload(
         config, *_pool(config, arguments.tasks_count), rounds=config.run.rounds
     )
+    engines = len(placement.generation)
+
+    def share(sequences: int, engines: int) -> int:
+        """What one of so many engines decodes at a time."""
+        uses_transformers = config.generate.engine == "transformers"
+        most = config.generate.batch_size if uses_transformers else MAX_SEQUENCES
+        return min(most, math.ceil(sequences / engines))
+
+    def rates_with(engines: int) -> rates.Rates:
+        assumed = rates.roofline(
+            shape,
+            device,
+            batch=share(work.drawn * config.generate.n, engines),
+            evaluation_batch=share(work.held_out * max(1, config.eval.n), engines),
+            context=sizes["prompt_tokens"].value + sizes["completion_tokens"].value,
+            lora_parameters=lora,
+            element_bytes=ELEMENT_BYTES[auto],
+        )
+        if "generate_tokens_per_s" in sizes:  # then it stands for evaluations as well
+            assumed.pop("evaluate_tokens_per_s", None)
+        return rates.merged(sizes, assumed)
+
+    known = rates_with(engines)
     capacity = hours.Capacity(
         generating=sum(len(replica.indices) for replica in placement.generation) or 1,
         training=placement.train_processes if machine.indices else 1,
         cores=arguments.cores or config.sandbox.workers or os.cpu_count() or 1,
         overlaps=config.devices.async_rounds > 0,
+        takes_turns=placement.takes_turns,
     )
     try:
         spent = hours.estimate(work, capacity, known)
@@ -109,10 +118,12 @@ def plan(arguments: argparse.Namespace) -> Plan:
             f"no rate for {e.name}: give --measured RUN_DIR, --rates FILE of scripts/bench_gpu.py, "
             f"--device NAME (one with a published peak) for an assumed one, or --assume {e.name}=NUMBER"
         ) from e
-    doubled = {
-        name: dataclasses.replace(capacity, **{name: 2 * getattr(capacity, name)})
-        for name in ("generating", "training", "cores")
-    }
+
+    def twice(name: str) -> float:
+        more = dataclasses.replace(capacity, **{name: 2 * getattr(capacity, name)})
+        found = rates_with(2 * engines) if name == "generating" else known
+        return hours.estimate(work, more, found).total
+
     return Plan(
         config=config,
         shape=shape,
@@ -122,7 +133,7 @@ def plan(arguments: argparse.Namespace) -> Plan:
         capacity=capacity,
         rates=known,
         hours=spent,
-        more={name: hours.estimate(work, more, known).total for name, more in doubled.items()},
+        more={name: twice(name) for name in ("generating", "training", "cores")},
         cores_needed=hours.cores_needed(capacity, known),
         memory=fits.device_memory(
             config,
@@ -130,10 +141,10 @@ def plan(arguments: argparse.Namespace) -> Plan:
             known,
             has_gib=device.memory_gib if device else None,
             auto_dtype=auto,
-            sequences=batch,
+            sequences=share(work.drawn * config.generate.n, engines),
             takes_turns=placement.takes_turns,
             shared=kind == "cpu" or placement.takes_turns,
-            sleeping=len(placement.generation) if placement.takes_turns and machine.sleeps else 0,
+            sleeping=engines if placement.takes_turns and machine.sleeps else 0,
         ),
         disk_bytes=disk.disk(
             work,
@@ -169,16 +180,20 @@ def _pool(config: Config, tasks_count: int | None) -> tuple[int, int]:
     )
 
 
-def _check_same_model(run: Path, config: Config) -> None:
-    file = run / "config.json"
-    try:
-        model = json.loads(file.read_text(encoding="utf-8"))["model"]["path"]
-    except (OSError, ValueError, KeyError) as e:
-        raise UserError(f"{file}: not a run's config: {e}: give a run directory") from e
-    if model != config.model.path:
+def _device(arguments: argparse.Namespace, measured_on: Hardware | None) -> Hardware | None:
+    """The one that is named, else that of the rates; None is a CPU. Raises UserError."""
+    from srs.estimate.hardware import hardware
+
+    name: str | None = arguments.device
+    if name is None or (measured_on and measured_on.name.lower() == name.lower()):
+        return measured_on
+    device = hardware(name)
+    if measured_on not in (None, device):
         raise UserError(
-            f"{run}: a run of {model}, not of {config.model.path}: its rates say nothing about it"
+            f"{arguments.rates}: measured on {measured_on.name}, not on {name}: "
+            "leave out --device, or measure there"
         )
+    return device
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,7 +22,8 @@ QUESTION_CHARACTERS, PROGRAM_CHARACTERS = 4.4, 2.9
 class ModelMaker:
     """Served by `srs.child`: construction writes the folder, ``describe`` says where it was done.
 
-    The folder holds ``model/`` and ``adapter/``, a LoRA of rank ``rank`` on every linear map.
+    The folder holds ``model/`` and ``adapter/``, a LoRA of rank ``rank`` on every linear map with random
+    weights: a fresh one changes nothing, and an engine that lost it would go unnoticed.
     """
 
     def __init__(self, shape: dict[str, Any], folder: str, device: dict[str, Any], rank: int) -> None:  # fmt: skip
@@ -62,19 +63,27 @@ class ModelMaker:
         model.save_pretrained(str(partial / "model"), max_shard_size="4GB")
         write_tokenizer(partial / "model", wanted.vocab)
         lora = LoraConfig(
-            r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+            r=rank,
+            lora_alpha=2 * rank,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+            init_lora_weights=False,
         )
         get_peft_model(model, lora).save_pretrained(str(partial / "adapter"))
         partial.rename(target)
 
     def describe(self) -> dict[str, Any]:
-        """The device as torch names it, and its memory in GiB (None on a CPU)."""
+        """The device's kind, its name in torch's words, and its memory in GiB (None on a CPU)."""
         import torch
 
         if self.device.kind == "cpu":
-            return {"name": "CPU", "memory_gib": None}
+            return {"kind": "cpu", "name": "CPU", "memory_gib": None}
         properties = torch.get_device_module(self.device.kind).get_device_properties(0)
-        return {"name": properties.name, "memory_gib": properties.total_memory / 2**30}
+        return {
+            "kind": self.device.kind,
+            "name": properties.name,
+            "memory_gib": properties.total_memory / 2**30,
+        }
 
 
 def write_tokenizer(folder: Path, vocab: int) -> None:

@@ -16,7 +16,7 @@ from srs import tasks as task_files
 from srs.child import Child
 from srs.config import Config, to_dict
 from srs.device import Device
-from srs.estimate.hardware import hardware, lora_flops_per_token, mfu
+from srs.estimate.hardware import lora_flops_per_token, mfu, recognised
 from srs.estimate.shape import Shape
 from srs.finetune import open_tuner
 from srs.generate import Generator, Policy, Request, Sampling, open_generator
@@ -122,7 +122,10 @@ def generate(bench: Bench, *, defaults: bool) -> dict[str, Any]:
 def train(bench: Bench) -> dict[str, Any]:
     """Tokens/s of one LoRA round, from the examples to the saved adapter, ours and a plain TRL script's.
 
-    Tokens are those of prompts and completions, padding not counted.
+    Tokens are those of prompts and completions, padding not counted. ``start_s``: what a training process
+    takes beyond that when it trains once, as where generation and training take turns: its start, and
+    how much longer than later ones its first training takes. MFU is None on a device that
+    `srs.estimate.hardware` doesn't know.
     """
     chosen = _examples(bench, bench.examples)
     few = chosen[:WARM_UP]
@@ -145,7 +148,7 @@ def train(bench: Bench) -> dict[str, Any]:
             said: dict[str, Any] = plain.call("train", examples=[to_json(e) for e in batch])
             return said
 
-        script(few)
+        first_tokens = script(few)["our_tokens"]
         asked = [script(chosen) for _ in range(bench.repeats)]
     if asked[0]["steps"] != result.n_steps:
         raise RuntimeError(f"{asked[0]['steps']} steps of TRL, {result.n_steps} of ours")
@@ -156,9 +159,10 @@ def train(bench: Bench) -> dict[str, Any]:
     per_token = lora_flops_per_token(
         bench.shape, bench.shape.lora_parameters(tune.lora_r, tune.target_modules), mean
     )
-    peak = hardware(bench.device_name).peak_flops
+    device = recognised(bench.device_name)
+    peak = device.peak_flops if device else None
     return {
-        "start_up_s": start_up_s,
+        "start_s": start_up_s + max(0.0, ours_s[0] - first_tokens / ours["tokens_per_s"]),
         "ours": ours,
         "raw": raw,
         "ratio_to_raw": ours["tokens_per_s"] / raw["tokens_per_s"],
@@ -176,13 +180,15 @@ def train(bench: Bench) -> dict[str, Any]:
 
 
 def sleep(bench: Bench) -> dict[str, Any]:
-    """Seconds to sleep and to wake, of vLLM itself; and what a new adapter costs our generator."""
+    """Seconds to sleep and to wake, of vLLM itself; and what a new adapter costs our generator.
+
+    ``engine_turn_s``: an engine gives its device up and is back, asleep where it sleeps, else started again.
+    """
     found: dict[str, Any] = {"sleep_s": None, "wake_s": None}
-    if bench.device.kind == "cuda":
+    if bench.device.sleeps:
         with bench.plain("PlainVllm", same=True, sleep=True) as plain:
             naps = [
-                plain.call("nap", task=to_json(task), adapter=str(bench.adapter))
-                for task in bench.batch(0, 1 + bench.repeats)
+                plain.call("nap", adapter=str(bench.adapter)) for _ in range(1 + bench.repeats)
             ][1:]
         found = {key: statistics.median(nap[key] for nap in naps) for key in ("sleep_s", "wake_s")}
         found["canary_same"] = all(nap["same"] for nap in naps)
@@ -190,7 +196,9 @@ def sleep(bench: Bench) -> dict[str, Any]:
         found["reason"] = f"vLLM has no sleep mode that is used here on {bench.device.kind}"
     swaps = []
     with open_generator(bench.config, bench.folder / "generate.log") as ours:
+        start = time.perf_counter()
         ours.ready()
+        start_up_s = time.perf_counter() - start
         one = dataclasses.replace(bench.sampling, n=1, max_tokens=1)
         answers(ours, bench, bench.batch(0, 1), one)
         for number in range(SWAPS):
@@ -199,7 +207,13 @@ def sleep(bench: Bench) -> dict[str, Any]:
             tasks = bench.batch(number, 1)
             first, second = (answers(ours, bench, tasks, one, adapter=copy)[1] for _ in range(2))
             swaps.append(max(0.0, first - second))
-    return {**found, "swap_s": statistics.median(swaps), "swaps_s": swaps}  # fmt: skip
+    slept = found["sleep_s"] is not None
+    return {
+        **found,
+        "engine_turn_s": found["sleep_s"] + found["wake_s"] if slept else start_up_s,
+        "swap_s": statistics.median(swaps),
+        "swaps_s": swaps,
+    }
 
 
 def answers(

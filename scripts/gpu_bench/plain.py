@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from srs import config as configs
 from srs import models, prompts
 from srs.device import Device
+from srs.engines.canary import Canary
+from srs.engines.engine import Prompt, Sample
 from srs.types import SftExample, Task, from_json
 
 
@@ -60,6 +62,8 @@ class PlainVllm:
         self.load_s = time.perf_counter() - start
         self.same = same
         self.swaps = 0
+        sampler: Any = self  # of an engine, the canary asks for samples alone
+        self.canary = Canary(sampler, self.tokenizer)
 
     def describe(self) -> dict[str, Any]:
         return {"load_s": self.load_s}
@@ -105,9 +109,9 @@ class PlainVllm:
             "prompt_tokens": sum(map(len, encoded)) / len(encoded),
         }
 
-    def nap(self, task: dict[str, Any], adapter: str) -> Iterator[dict[str, Any]]:
+    def nap(self, adapter: str) -> Iterator[dict[str, Any]]:
         """Seconds to fall asleep (level 1) and to wake, and whether a canary answers as before."""
-        before = self._canary(task, adapter)
+        self.canary.listen(Path(adapter))
         start = time.perf_counter()
         self.llm.sleep(level=1)
         asleep = time.perf_counter()
@@ -117,22 +121,50 @@ class PlainVllm:
         yield {
             "sleep_s": asleep - start,
             "wake_s": awake - asleep,
-            "same": self._canary(task, adapter) == before,
+            "same": self.canary.is_same(),
         }
 
-    def _canary(self, task: dict[str, Any], adapter: str) -> list[int]:
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        *,
+        adapter: Path | None,
+        n: int,
+        temperature: float,
+        top_p: float,
+    ) -> Iterator[tuple[int, list[Sample]]]:
+        """See `srs.engines.engine.Engine.sample`."""
         from vllm import SamplingParams
         from vllm.lora.request import LoRARequest
 
-        text = prompts.render(from_json(Task, task), self.tokenizer, chat=self.chat)
-        ids = prompts.prompt_ids(text, self.tokenizer, chat=self.chat)
-        (output,) = self.llm.generate(
-            [{"prompt_token_ids": ids}],
-            SamplingParams(temperature=0.0, max_tokens=16),
-            lora_request=LoRARequest("canary", 1, adapter),
+        outputs = self.llm.generate(
+            [{"prompt_token_ids": prompt.ids} for prompt in prompts],
+            [
+                SamplingParams(
+                    n=n,
+                    seed=prompt.seed,
+                    temperature=temperature,
+                    top_p=top_p,
+                    max_tokens=prompt.max_tokens,
+                    stop_token_ids=self.ends,
+                )
+                for prompt in prompts
+            ],
+            lora_request=LoRARequest("canary", 1, str(adapter)) if adapter else None,
             use_tqdm=False,
         )
-        return list(output.outputs[0].token_ids)
+        for position, output in enumerate(outputs):
+            yield (
+                position,
+                [
+                    Sample(
+                        text=one.text,
+                        n_tokens=len(one.token_ids),
+                        truncated=one.finish_reason == "length",
+                    )
+                    for one in output.outputs
+                ],
+            )
 
 
 class PlainTrl:

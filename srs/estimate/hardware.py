@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Literal
 
 from srs.estimate.shape import Shape
 from srs.types import UserError
+
+Kind = Literal["cuda", "npu", "cpu"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +20,7 @@ class Hardware:
     """
 
     name: str
-    kind: Literal["cuda", "npu", "cpu"]
+    kind: Kind
     memory_gib: float | None
     peak_flops: float | None
     bandwidth: float | None
@@ -28,6 +31,7 @@ NVIDIA = "NVIDIA's data sheet; matrix figures there count sparsity, half of them
 GB = 1e9 / 2**30
 DEVICES = (
     # The more specific name first: torch says "NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB".
+    Hardware(name="H200 NVL", kind="cuda", memory_gib=141 * GB, peak_flops=835e12, bandwidth=4.8e12, source=NVIDIA),
     Hardware(name="H200", kind="cuda", memory_gib=141 * GB, peak_flops=989e12, bandwidth=4.8e12, source=NVIDIA),
     Hardware(name="H100 PCIe", kind="cuda", memory_gib=80 * GB, peak_flops=756e12, bandwidth=2.0e12, source=NVIDIA),
     Hardware(name="H100 NVL", kind="cuda", memory_gib=94 * GB, peak_flops=835e12, bandwidth=3.9e12, source=NVIDIA),
@@ -41,14 +45,29 @@ DEVICES = (
 )  # fmt: skip
 
 
-def hardware(name: str) -> Hardware:
-    """The device whose name is part of ``name``, as torch reports it. Raises UserError for another."""
+def recognised(name: str) -> Hardware | None:
+    """The device that ``name`` speaks of, in torch's words; None for another, or for a slice of one.
+
+    Whole words count: a GH200 is no H200, and an L40 no L40S. Ascend's bins (910B3) are all the 910B.
+    """
     plain = name.lower().replace("ascend", "")
+    if re.search(r"\bmig\b", plain):
+        return None
     for device in DEVICES:
-        if device.name.lower() in plain:
+        bin_number = "[1-4]?" if device.kind == "npu" else ""
+        word = f"(?<![a-z0-9]){re.escape(device.name.lower())}{bin_number}(?![a-z0-9])"
+        if re.search(word, plain):
             return device
-    known = ", ".join(device.name for device in DEVICES)
-    raise UserError(f"--device {name}: not one of {known}")
+    return None
+
+
+def hardware(name: str) -> Hardware:
+    """As `recognised`. Raises UserError for a device that isn't."""
+    found = recognised(name)
+    if found is None:
+        known = ", ".join(device.name for device in DEVICES)
+        raise UserError(f"--device {name}: not one of {known}")
+    return found
 
 
 def lora_flops_per_token(shape: Shape, lora_parameters: int, mean_length: float) -> float:

@@ -11,9 +11,11 @@ from srs.estimate.rates import Rate
 from srs.estimate.workload import Workload
 
 Resource = Literal["generating devices", "grading cores", "training devices", "none"]
-DPO_REFERENCE, DPO_PASSES = 0.5, 0.5
-"""A LoRA step costs 4 FLOP per weight and token, a forward pass 2: half as much. DPO adds one for the
-reference at every step, and two over each distinct pair, before and after training."""
+FORWARD = 0.5
+"""A LoRA step costs 4 FLOP per weight and token, a forward pass 2: half as much."""
+DPO_PASSES = 2
+"""Forward passes over each distinct pair, however many epochs: the reference's, before the first step, and
+one after the last. (A third where training collapsed, which no plan expects.)"""
 
 
 class MissingRate(Exception):
@@ -35,6 +37,8 @@ class Capacity:
     """Cores that grade."""
     overlaps: bool
     """A round's training runs beside the next one's rollout (``devices.async_rounds = 1``)."""
+    takes_turns: bool = False
+    """Engines give their devices up for each training, whose process starts anew (`srs.turns`)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,20 +96,21 @@ def estimate(work: Workload, capacity: Capacity, rates: Mapping[str, Rate]) -> H
 
     answer, prompt = rate("completion_tokens"), rate("prompt_tokens")
     generating, core_s = rate("generate_tokens_per_s"), rate("grade_core_s")
+    evaluating = rates.get("evaluate_tokens_per_s", generating)
     training, reference_s = rate("train_tokens_per_s"), rate("reference_core_s")
     sequence = prompt.value + answer.value
 
-    def generate(name: str, candidates: int) -> Phase:
+    def generate(name: str, candidates: int, speed: Rate) -> Phase:
         tokens = candidates * answer.value
-        hours = tokens / (generating.value * capacity.generating) / 3600
+        hours = tokens / (speed.value * capacity.generating) / 3600
         return Phase(
             name=f"{name}: generate",
             work=f"{candidates:,} candidates x {answer.value:,.0f} tokens",
-            rate=f"{capacity.generating} x {generating.value:,.0f} tokens/s",
+            rate=f"{capacity.generating} x {speed.value:,.0f} tokens/s",
             hours=hours,
             waits=hours,
             resource="generating devices",
-            sources=said(generating, answer),
+            sources=said(speed, answer),
         )
 
     def grade(name: str, programs: int, each: Rate) -> Phase:
@@ -151,7 +156,7 @@ def estimate(work: Workload, capacity: Capacity, rates: Mapping[str, Rate]) -> H
         words = f"{work.completion_tokens:,} completion tokens, with prompts"
         sft_tokens = work.completion_tokens * sequence / answer.value
     rollout = _overlapped(
-        generate("rollouts", work.candidates),
+        generate("rollouts", work.candidates, generating),
         grade("rollouts: grade", work.candidates, core_s),
     )
     sft = train("LoRA rounds", words, sft_tokens)
@@ -159,18 +164,25 @@ def estimate(work: Workload, capacity: Capacity, rates: Mapping[str, Rate]) -> H
         hidden = min(sft.hours, sum(phase.waits for phase in rollout))
         sft = dataclasses.replace(sft, waits=sft.hours - hidden)
     pair = prompt.value + answer.value
-    dpo_tokens = (
-        2 * pair * ((1 + DPO_REFERENCE) * work.pairs + 2 * DPO_PASSES * work.distinct_pairs)
-    )
+    dpo_tokens = 2 * pair * (work.pairs + FORWARD * DPO_PASSES * work.distinct_pairs)
+    turns = []
+    if capacity.takes_turns:
+        trainings = work.rounds + (work.pairs > 0)
+        turns = [
+            # Once more when the run begins, to see that it can.
+            once("training starts", trainings + 1, zero_or("train_start_s"), "once a turn"),
+            once("engines give way", trainings, zero_or("engine_turn_s"), "once a turn"),
+        ]
     phases = [
         grade("verify references", work.references, reference_s),
         *rollout,
         sft,
         *_overlapped(
-            generate("evaluations", work.evaluation_candidates),
+            generate("evaluations", work.evaluation_candidates, evaluating),
             grade("evaluations: grade", work.evaluation_candidates, core_s),
         ),
         train("DPO", f"{work.pairs:,} pairs x 2 x {pair:,.0f} tokens, and the reference", dpo_tokens),
+        *turns,
         once("between phases", work.rounds, zero_or("round_overhead_s"), "once a round"),
         once("engine start-up", 1, zero_or("start_up_s"), "once a run"),
     ]  # fmt: skip

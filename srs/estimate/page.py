@@ -20,7 +20,7 @@ def _head(plan: Plan) -> str:
     s, w, c = plan.shape, plan.work, plan.config
     device = f"{plan.n_devices} x {plan.device.name}" if plan.device else "this machine's CPU"
     return (
-        f"{w.rounds} rounds x {min(c.scheduler.tasks_per_round, w.tasks)} tasks x {c.generate.n} "
+        f"{w.rounds} rounds x {w.drawn} tasks x {c.generate.n} "
         f"candidates; {w.tasks:,} training tasks, {w.seen:,} of them seen; {s.name} "
         f"({s.n_parameters / 1e6:,.1f} M weights, {s.source}); {device}, {plan.capacity.cores} cores that grade"
     )
@@ -92,7 +92,7 @@ def _conclusion(plan: Plan) -> str:
     if unmeasured:
         lines.append(f"assumed, not measured: {', '.join(unmeasured)}")
     lines.append(
-        "speed is taken to grow in proportion to devices and cores; examples and pairs are upper bounds"
+        "one device's and one core's speed times their number; examples and pairs are upper bounds"
     )
     return "\n".join(lines)
 

@@ -19,6 +19,8 @@ class Workload:
     rounds: int
     tasks: int
     """Tasks that may be trained on."""
+    drawn: int
+    """Of a round, audits not counted."""
     held_out: int
     """Tasks of an evaluation."""
     candidates: int
@@ -70,6 +72,7 @@ def workload(config: Config, pool: int, kept_out: int, rounds: int) -> Workload:
     return Workload(
         rounds=rounds,
         tasks=pool,
+        drawn=drawn,
         held_out=held_out,
         candidates=(rounds * drawn + audits) * g.n,
         evaluations=evaluations,

@@ -22,6 +22,7 @@ from srs.estimate.hardware import (
     hardware,
     lora_flops_per_token,
     mfu,
+    recognised,
 )
 from srs.estimate.hours import Capacity, MissingRate
 from srs.estimate.measured import of_run, spent_s
@@ -144,11 +145,24 @@ def test_a_kv_cache_is_counted_by_hand() -> None:
         ("NVIDIA A100-SXM4-80GB", "A100-SXM4-80GB"),
         ("NVIDIA A100-PCIE-40GB", "A100"),
         ("NVIDIA L40S", "L40S"),
+        ("NVIDIA H200", "H200"),
+        ("NVIDIA H200 NVL", "H200 NVL"),
         ("Ascend910B3", "910B"),
     ],
 )
 def test_devices_are_known_by_the_names_that_torch_gives(name: str, found: str) -> None:
     assert hardware(name).name == found
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NVIDIA GH200 480GB", "NVIDIA L40", "NVIDIA A100X", "NVIDIA RTX A6000", "Ascend910B35",
+     "NVIDIA A100-SXM4-40GB MIG 1g.5gb"],
+)  # fmt: skip
+def test_part_of_a_word_or_of_a_device_is_another_device(name: str) -> None:
+    assert recognised(name) is None
+    with pytest.raises(UserError, match="not one of H200 NVL, H200"):
+        hardware(name)
 
 
 def test_speed_limits() -> None:
@@ -174,6 +188,7 @@ CAPACITY = st.builds(
     training=st.integers(1, 64),
     cores=st.integers(1, 512),
     overlaps=st.booleans(),
+    takes_turns=st.booleans(),
 )
 RATES = st.fixed_dictionaries(
     {name: st.builds(Rate, value=SPEED, source=st.just("x"), measured=st.just(True)) for name in NAMES}
@@ -242,6 +257,7 @@ def test_capacity_divides_what_waits_for_it(
         training=k * capacity.training,
         cores=k * capacity.cores,
         overlaps=capacity.overlaps,
+        takes_turns=capacity.takes_turns,
     )
     assert total(work, more, found) == pytest.approx(total(work, capacity, found) / k)
 
@@ -291,7 +307,7 @@ def test_a_missing_rate_is_named() -> None:
     work = workload.workload(Config(), 100, 10, 3)
     capacity = Capacity(generating=1, training=1, cores=1, overlaps=False)
     with pytest.raises(MissingRate) as missing:
-        hours.estimate(work, capacity, rates.shipped(5.0, 512))
+        hours.estimate(work, capacity, rates.shipped(5.0, 512, takes_turns=False))
     assert missing.value.name == "generate_tokens_per_s"
 
 
@@ -300,7 +316,7 @@ def test_a_missing_rate_is_named() -> None:
 
 def test_a_run_is_estimated_from_its_own_rates() -> None:
     """Its rollouts' rates, its config: the time that it took, evaluations included, within 1.5 times."""
-    found = of_run(RECORDED)
+    found = of_run(RECORDED, model="tiny", kind="cpu")
     assert all(rate.measured for rate in found.values())
     config = configs.from_dict(json.loads((RECORDED / "config.json").read_text()), "config.json")
     config = configs.override(config, ["dpo.enabled=false", "scheduler.audit_every=0"])
@@ -316,7 +332,7 @@ def test_a_run_is_estimated_from_its_own_rates() -> None:
 
 
 def test_a_runs_rates_are_counted_by_hand() -> None:
-    found = of_run(RECORDED)
+    found = of_run(RECORDED, model="tiny", kind="cpu")
     rounds = [json.loads(line) for line in (RECORDED / "metrics.jsonl").read_text().splitlines()]
     candidates = [
         json.loads(line)
@@ -430,10 +446,14 @@ def damaged(tmp_path: Path) -> Path:
         (["--rounds", "-1"], ["run.rounds"]),
         (["--measured", "nothing/here"], ["nothing/here", "run directory"]),
         (["--measured", "{damaged}"], ["candidates.jsonl, line 1"]),
+        (["--measured", "{recorded}", "--config", str(SMALL), "--tasks-count", "9", "--device", "L40S",
+          "--set", "model.path=tiny"], ["recorded_run", "cpu", "cuda", "--device"]),
+        (["--measured", "{unknown}"], ["environment", "'generator'"]),
         (["--measured", "{recorded}", "--set", "model.path=x/qwen2.5-coder-7b"], ["a run of tiny"]),
         (["--rates", "{rates}", "--shape", "tiny"], ["rates.json", "qwen2.5-coder-1.5b", "tiny"]),
         (["--config", str(SMALL), "--tasks-count", "9", "--rates", "{rates}", "--device", "H200"],
-         ["NVIDIA L40S", "H200"]),
+         ["rates.json", "L40S", "H200"]),
+        (["--config", str(SMALL), "--tasks-count", "9", "--rates", "{bare}"], ["bare.json", "device"]),
         (["--rates", "{recorded}/config.json"], ["bench_gpu"]),
         (["--measured", "{recorded}", "--json", "no/such/folder/plan.json"], ["no/such/folder"]),
     ],
@@ -445,7 +465,11 @@ def test_unusable_input_is_one_line(
         "damaged": damaged(tmp_path),
         "recorded": RECORDED,
         "rates": rates_file(tmp_path / "rates.json"),
+        "bare": rates_file(tmp_path / "bare.json", device="NVIDIA RTX A6000"),
+        "unknown": tmp_path / "unknown",
     }
+    shutil.copytree(RECORDED, places["unknown"])
+    (places["unknown"] / "environment.json").write_text("{}")
     assert main([a.format(**places) for a in arguments]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""

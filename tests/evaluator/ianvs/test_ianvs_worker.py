@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from job_tasks import GOOD, STDIO, job, task
+from job_tasks import GOOD, STDIO, config, job, task
 
 from evaluator.benchmark_rows import Opening
 from evaluator.ianvs_job import write_job
 from evaluator.ianvs_rows import INLINE_CHARACTERS
 from evaluator.ianvs_worker import main
+from srs.child import ChildError
+from srs.config import Config, from_dict, override, to_dict
+from srs.device import Device
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +125,41 @@ def test_rows_and_questions_that_the_job_has_not_are_named(
     write_job(job(), folder)
     assert generate(folder, row, [question]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("device", "seen"),
+    [
+        (Device(kind="cuda", indices=("2", "3"), threads=4), [("2", "3")]),
+        (Device(kind="npu", indices=("0", "1", "2", "3"), threads=4), [("0", "1"), ("2", "3")]),
+        (Device(kind="cpu", threads=4), [()]),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_engines_are_those_that_fit_here_whatever_the_run_had(
+    device: Device,
+    seen: list[tuple[str, ...]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The run had eight devices; none of them is here, so the engines only say where they would start."""
+    settings = ["devices.replicas=4", "devices.tensor_parallel=2", "devices.train_processes=8"]
+    settings += ["devices.async_rounds=1", "generate.engine=vllm"]
+    folder = tmp_path / "job"
+    write_job(job(config=to_dict(override(from_dict(config(), ""), settings))), folder)
+    started = []
+
+    def start(_: Config, device: Device, *__: object, **___: object) -> None:
+        started.append(device.indices)
+        raise ChildError("no engine here")
+
+    monkeypatch.setattr("srs.device.detect", lambda: device)
+    monkeypatch.setattr("srs.generate.open_replica", start)
+    questions = (folder / "dataset/test_data/data.jsonl").read_text().splitlines()
+    assert generate(folder, "base", [json.loads(line)["question"] for line in questions]) == 1
+    assert "no engine here" in capsys.readouterr().err
+    assert sorted(started) == seen
 
 
 def test_a_job_without_its_settings_is_named(
