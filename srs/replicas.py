@@ -9,6 +9,7 @@ A request carries its seed, so who answers it doesn't matter.
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 import logging
@@ -25,7 +26,7 @@ from srs.types import Candidate
 logger = logging.getLogger(__name__)
 
 REPLACEMENTS = 3
-"""Deaths in one call of `Replicas.generate` that are made good; the next one ends it."""
+"""Deaths of one replica, without a task answered in between, that are made good; the next one ends the call."""
 Key = tuple[str, int]
 """What tells the requests of one call apart: task and seed."""
 
@@ -45,8 +46,8 @@ class Replicas:
     """A `Generator` over one or more. ``factories`` start a replica each, also in place of a dead one.
 
     A replica dies by raising ChildError. What it had not finished is answered by the first of the others
-    that is idle, or by its replacement; a replica that can't be replaced is left out from then on. One
-    call at a time.
+    that is idle, or by its replacement; a replica that can't be started again is left out from then on.
+    One call at a time.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class Replicas:
     ) -> Iterator[Candidate]:
         """See `Generator.generate`; no two requests may share task and seed.
 
-        Raises what a replica raises; ChildError when more than ``replacements`` of them died, or the last.
+        Raises what a replica raises; ChildError when one died more than ``replacements`` times without
+        an answer in between, and when none is left.
         """
         ask = functools.partial(_Replica.answer, policy=policy, sampling=sampling, round=round)
         call = _Call(self._live, requests, ask, self._replacements)
@@ -113,9 +115,15 @@ class Replicas:
             future.result()
 
     def resume(self) -> None:
-        """Be ready again. One that woke up saying something else is started anew. Raises ChildError."""
-        for future in [replica.submit(replica.resume) for replica in self._live]:
-            future.result()
+        """Be ready again. One that woke up saying something else is started anew.
+
+        Raises ChildError when none could be.
+        """
+        for replica, future in [(r, r.submit(r.resume)) for r in self._live]:
+            try:
+                future.result()
+            except ChildError as e:
+                self._live = _without(replica, self._live, e)
 
 
 class _Replica:
@@ -141,11 +149,13 @@ class _Replica:
         generator = self._factory()
         with self._lock:
             self._generator = generator
-        if self._closed:  # by another thread, while this one started it
+        try:
+            self._check_open()  # another thread may have closed it while this one started it
+            generator.__enter__()
+            generator.ready()
+        except BaseException:
             self.discard()
-        self._check_open()
-        generator.__enter__()
-        generator.ready()
+            raise
 
     def _check_open(self) -> None:
         if self._closed:
@@ -157,6 +167,11 @@ class _Replica:
             generator, self._generator = self._generator, None
         if generator is not None:
             generator.__exit__(None, None, None)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a generator, be it a dead one; not after a start that failed."""
+        return self._generator is not None
 
     def describe(self) -> dict[str, Any]:
         assert self._generator is not None
@@ -172,8 +187,7 @@ class _Replica:
     ) -> Iterator[list[Candidate]]:
         """Each item is one task's candidates, all of them."""
         if self._generator is None:
-            self.open()
-        assert self._generator is not None
+            raise ChildError(f"generation replica {self.number} could not be started again")
         found = self._generator.generate(requests, policy=policy, sampling=sampling, round=round)
         while candidates := list(itertools.islice(found, sampling.n)):
             yield candidates
@@ -227,8 +241,8 @@ class _Call:
         self._left = len(requests)
         self._doing: dict[_Replica, dict[Key, Request]] = {}
         """What each busy replica has not answered yet."""
-        self._replacing: set[_Replica] = set()
-        self._deaths = 0
+        self._deaths: collections.Counter[_Replica] = collections.Counter()
+        """In a row: an answer sets a replica's back to none."""
         self._events: queue.SimpleQueue[tuple[_Replica, list[Candidate] | Future[None]]]
         self._events = queue.SimpleQueue()
 
@@ -242,6 +256,7 @@ class _Call:
                 first = event[0]
                 del self._doing[replica][first.task, first.seed - first.index]
                 self._left -= 1
+                del self._deaths[replica]
                 yield event
 
     def _hand_out(self) -> None:
@@ -272,33 +287,36 @@ class _Call:
     def _ended(self, replica: _Replica, future: Future[None]) -> None:
         """A share was answered, or a replacement is ready, or either failed."""
         unanswered = self._doing.pop(replica)
-        is_replacement = replica in self._replacing
-        self._replacing.discard(replica)
         try:
             future.result()
             if unanswered:
                 raise ChildError(f"replica {replica.number} left out {len(unanswered)} tasks")
         except ChildError as e:
             self._waiting |= unanswered
-            self._deaths += 1
-            if self._deaths > self._replacements:
-                raise
-            if is_replacement:
-                self.live.remove(replica)
-                if not self.live:
+            if replica.started:
+                self._deaths[replica] += 1
+                if self._deaths[replica] > self._replacements:
                     raise
-                logger.warning("generation goes on without replica %d: %s", replica.number, e)
-            else:
                 logger.warning(
                     "generation replica %d died, starting another; %d tasks are redone: %s",
                     replica.number,
                     len(unanswered),
                     e,
                 )
-                self._replacing.add(replica)
                 self._doing[replica] = {}
                 self._submit(replica, replica.open)
+            else:
+                self.live = _without(replica, self.live, e)
         self._hand_out()
+
+
+def _without(replica: _Replica, live: Sequence[_Replica], why: ChildError) -> list[_Replica]:
+    """The others. Raises ``why`` when there are none."""
+    others = [other for other in live if other is not replica]
+    if not others:
+        raise why
+    logger.warning("generation goes on without replica %d: %s", replica.number, why)
+    return others
 
 
 def length(request: Request) -> int:

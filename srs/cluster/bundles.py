@@ -82,7 +82,7 @@ def divide(config: DevicesConfig, hosts: Sequence[Host]) -> Division:
         kind=kind,
         replicas=replicas,
         per_replica=config.tensor_parallel,
-        training=training,
+        training=config.train_processes or training,  # a process has one device
         share=max(counts) // config.tensor_parallel,
     )
 
@@ -146,7 +146,8 @@ class Reservation:
 
         own: dict[str, Any] = {}
         if devices:
-            own = {"num_gpus": devices} if self.division.kind == "cuda" else {"resources": {"NPU": devices}}  # fmt: skip
+            name = DEVICES[self.division.kind]
+            own = {"num_gpus": devices} if name == "GPU" else {"resources": {name: devices}}
         return {
             "num_cpus": TOKEN,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(

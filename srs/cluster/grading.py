@@ -145,8 +145,12 @@ class RaySandbox:
         import ray
 
         while batch := self._take(workers):
-            with station.lock:
-                actor = station.actor
+            if not station.lock.acquire(blocking=False):  # another lane starts the host anew
+                self._put_back(batch)
+                with station.lock:
+                    continue
+            actor = station.actor
+            station.lock.release()
             if actor is None:  # given up while this lane had nothing to do
                 self._put_back(batch)
                 return

@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def render(arguments: argparse.Namespace) -> None:
     job, _ = _build(arguments)
+    checked = _check(job)
     text = json.dumps(job, indent=1, ensure_ascii=False) + "\n"
     partial = arguments.out.with_name(f".{arguments.out.name}.partial")
     try:
@@ -44,25 +45,26 @@ def render(arguments: argparse.Namespace) -> None:
         partial.replace(arguments.out)
     except OSError as e:
         raise UserError(f"{arguments.out}: cannot be written: {e.strerror}") from e
-    print(f"{arguments.out}: job {job['metadata']['name']}, {_size(job)}")
+    print(f"{arguments.out}: job {job['metadata']['name']}, {_size(job)}; {checked}")
 
 
 def submit(arguments: argparse.Namespace) -> None:
     from srs.modelarts import sdk
     from srs.modelarts.submit import Credentials, preview, read_job
 
-    job, region, endpoint = None, "", ""
-    if arguments.config is not None:
-        job, settings = _build(arguments)
-        region, endpoint = settings.modelarts.region, settings.modelarts.endpoint
+    region, endpoint = arguments.region, arguments.endpoint
     if arguments.job is not None:
+        if arguments.set:
+            raise UserError("--set changes a --config: give it to `render`, which wrote the job")
         job = read_job(arguments.job)
-    if job is None:
-        raise UserError("submit: name --config F.toml or --job job.json")
-    region, endpoint = arguments.region or region, arguments.endpoint or endpoint
+    else:
+        job, settings = _build(arguments)
+        region = region or settings.modelarts.region
+        endpoint = endpoint or settings.modelarts.endpoint
     credentials = Credentials.read(os.environ)
     if credentials is None:
-        print(preview(job, region=region, endpoint=endpoint))
+        checked = _check(job)
+        print(preview(job, region=region, endpoint=endpoint, checked=checked))
         return
     if not region and not endpoint:
         raise UserError("modelarts.region is empty: set it, or give --region or --endpoint")
@@ -76,6 +78,16 @@ def _build(arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
 
     settings = load(arguments.config, arguments.set)
     return build(settings), settings
+
+
+def _check(job: dict[str, Any]) -> str:
+    """Compare it with the SDK's models, where there are any; says whether. Raises UserError."""
+    from srs.modelarts import sdk
+
+    if not sdk.installed():
+        return "not checked against the SDK's models: it is not installed"
+    sdk.check(job)
+    return "checked against the SDK's models"
 
 
 def _size(job: dict[str, Any]) -> str:
@@ -96,11 +108,12 @@ def _parser() -> argparse.ArgumentParser:
         "submit", help="send it; without credentials, print what would be sent"
     )
     sending.set_defaults(run=submit)
-    sending.add_argument("--job", type=Path, metavar="job.json", help="a file of `render`")
+    what = sending.add_mutually_exclusive_group(required=True)
+    what.add_argument("--job", type=Path, metavar="job.json", help="a file of `render`")
     sending.add_argument("--region", default="", help="default: modelarts.region")
     sending.add_argument("--endpoint", default="", metavar="URL", help="default: the region's")
-    for command in (rendering, sending):
-        command.add_argument(
+    for command, place in ((rendering, rendering), (sending, what)):
+        place.add_argument(
             "--config", type=Path, required=command is rendering, metavar="F.toml",
             help="the job: see configs/modelarts/",
         )  # fmt: skip

@@ -9,6 +9,7 @@ upload, or this disk, left off. On a machine that isn't ModelArts' it does the s
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -20,7 +21,7 @@ from srs.modelarts.arguments import Arguments, parse
 from srs.modelarts.environment import Node
 from srs.modelarts.mirror import Mirror
 from srs.modelarts.nodes import OVERRIDE, Leader, NodeLost, follow
-from srs.modelarts.storage import StorageError, open_storage
+from srs.modelarts.storage import StorageError, open_storage, retried
 from srs.modelarts.training import ROOT, UPLOAD_EVERY_S, command, train
 from srs.types import UserError
 
@@ -42,45 +43,59 @@ def main(argv: Sequence[str], variables: Mapping[str, str]) -> int:
         return 0
     try:
         node = environments.read(variables)
-        _log_to(node)
+        log_dir = _log_to(node)
         if node is not None and node.card != 0:
             logger.info("card %d of this node: the process of card 0 does the work", node.card)
             return 0
-        return run(parse(argv, variables), node, variables)
+        return run(parse(argv, variables), node, variables, log_dir)
     except UserError as e:
         return _fail(str(e), EXIT_UNUSABLE)
     except (NodeLost, StorageError) as e:
         return _fail(str(e), EXIT_FAILED)
 
 
-def run(arguments: Arguments, node: Node | None, variables: Mapping[str, str]) -> int:
+def run(
+    arguments: Arguments, node: Node | None, variables: Mapping[str, str], log_dir: Path | None
+) -> int:
     """This node's part. Raises UserError, StorageError, NodeLost."""
     if arguments.ignored:
         logger.info("ignored: %s", " ".join(arguments.ignored))
     work = _work_dir(arguments, node)
-    env = environments.for_children(variables, node, work)
-    log_dir = node.log_dir if node is not None else None
+    env = environments.for_children(variables, work)
+    every_s = _upload_every_s(variables)
     if node is not None and not node.is_first:
         logger.info("node %d of %d: lending devices", node.index, len(node.hosts))
         return follow(node, env, log_dir)
-    every_s = _upload_every_s(variables)
+    overrides = _overrides(arguments, node)
+    if node is None or len(node.hosts) == 1:
+        return _train(arguments, overrides, work, env, every_s)
+    with Leader(node, env, log_dir) as leader:
+        try:
+            env |= leader.variables
+            leader.code = _train(arguments, overrides, work, env, every_s)
+        except UserError:
+            leader.code = EXIT_UNUSABLE
+            raise
+        return leader.code
+
+
+def _train(
+    arguments: Arguments,
+    overrides: Sequence[str],
+    work: Path,
+    env: Mapping[str, str],
+    every_s: float,
+) -> int:
+    """Restore, train, upload. Raises UserError, StorageError."""
     mirror, resume = None, (work / "run" / "config.json").is_file()
     if arguments.run_url:
-        mirror = Mirror(work, open_storage(arguments.run_url))
-        resume = mirror.restore()
-    elif node is not None:
-        logger.warning("no run_url: nothing will outlive this container")
-    words = command(
-        work / "run",
-        resume=resume,
-        config=arguments.config,
-        overrides=_overrides(arguments, node),
-    )
-    if node is None or len(node.hosts) == 1:
-        return train(words, env, mirror, every_s)
-    with Leader(node, env, log_dir) as leader:
-        leader.code = train(words, {**env, **leader.variables}, mirror, every_s)
-        return leader.code
+        storage = open_storage(arguments.run_url)
+        mirror = retried(functools.partial(Mirror, work, storage), "not reached")
+        resume = retried(mirror.restore, "not restored")
+    else:
+        logger.info("no run_url: the run stays on this disk, in %s", work)
+    words = command(work / "run", resume=resume, config=arguments.config, overrides=overrides)
+    return train(words, env, mirror, every_s)
 
 
 def _overrides(arguments: Arguments, node: Node | None) -> list[str]:
@@ -118,8 +133,8 @@ def _upload_every_s(variables: Mapping[str, str]) -> float:
         raise UserError(f"SRS_UPLOAD_EVERY_S = {text!r}: write a number of seconds") from e
 
 
-def _log_to(node: Node | None) -> None:
-    """Standard output, which ModelArts shows, and a file in ``MA_LOG_DIR``."""
+def _log_to(node: Node | None) -> Path | None:
+    """Standard output, which ModelArts shows, and a file in ``MA_LOG_DIR``, returned if it takes any."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     refused = ""
     if node is not None and node.log_dir is not None:
@@ -135,6 +150,7 @@ def _log_to(node: Node | None) -> None:
     logging.getLogger("srs").setLevel(logging.INFO)
     if refused:
         logger.warning(refused)
+    return node.log_dir if node is not None and not refused else None
 
 
 def _fail(message: str, code: int) -> int:

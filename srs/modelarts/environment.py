@@ -19,7 +19,6 @@ SIGNS = ("MA_JOB_DIR", "MA_MOUNT_PATH", "MA_NUM_HOSTS", "MA_TASK_NAME")
 OF_PRESET_ENGINES = (
     "RANK_TABLE_FILE", "RANK_ID", "RANK_SIZE", "DEVICE_ID", "ASCEND_DEVICE_ID", "DEVICE_NUM",
 )  # fmt: skip
-MASTER_PORT = "29500"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +68,13 @@ def read(environment: Mapping[str, str]) -> Node | None:
     )
 
 
-def for_children(environment: Mapping[str, str], node: Node | None, work: Path) -> dict[str, str]:
+def for_children(environment: Mapping[str, str], work: Path) -> dict[str, str]:
     """The environment that programs started on this node get.
 
-    Without what preset engines set for their own launcher, whose ranks and devices are not ours. Of
-    several nodes, what a launcher over all of them needs.
+    Without what preset engines set for their own launcher, whose ranks and devices are not ours.
     """
     env = {name: value for name, value in environment.items() if name not in OF_PRESET_ENGINES}
     env.setdefault("SRS_CACHE_DIR", str(work / "cache"))
-    if node is not None and len(node.hosts) > 1:
-        env["MASTER_ADDR"] = node.hosts[0]
-        env.setdefault("MASTER_PORT", MASTER_PORT)
-        env["NNODES"] = str(len(node.hosts))
-        env["NODE_RANK"] = str(node.index)
     return env
 
 

@@ -10,17 +10,21 @@ manifest whole.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import logging
 import os
 import shutil
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from srs.modelarts import snapshot
-from srs.modelarts.storage import Storage
+from srs.modelarts.storage import Storage, StorageError
 from srs.types import UserError
 
 MANIFEST = "manifest.json"
@@ -68,17 +72,25 @@ class Mirror:
         """Bring ``run`` to the newest state known. Returns whether there is a run to resume.
 
         What lies here is newer when it continued the manifest in storage; otherwise another node went on
-        in the meantime and the storage is newer. Raises UserError when the storage is damaged.
+        in the meantime and the storage is newer. A run that went to another URL is moved aside. Raises
+        StorageError, and UserError when the storage is damaged.
         """
-        if not (self.run / "config.json").is_file():
-            shutil.rmtree(self.run, ignore_errors=True)  # a start that had written no config yet
-        if self._manifest is None:
-            return self.run.is_dir()
-        if self.run.is_dir() and self._continues(self._manifest):
-            logger.info("continuing with the run of this node's disk")
+        with _local_errors(self.run):
+            if not (self.run / "config.json").is_file():
+                shutil.rmtree(
+                    self.run, ignore_errors=True
+                )  # a start that had written no config yet
+            url, sequence = self._remembered()
+            if self.run.is_dir() and url not in ("", self.url):
+                self._set_aside(url)
+            if self._manifest is None:
+                self._remember(0)
+                return self.run.is_dir()
+            if self.run.is_dir() and (url, sequence) == (self.url, self._manifest.sequence):
+                logger.info("continuing with the run of this node's disk")
+                return True
+            self._download(self._manifest)
             return True
-        self._download(self._manifest)
-        return True
 
     def upload(self, *, finished: bool = False, last: bool = False) -> bool:
         """Upload what changed since the last manifest, then the manifest. Returns whether there was any.
@@ -86,6 +98,10 @@ class Mirror:
         Logs alone are reason enough only for the ``last`` upload of an attempt.
         Raises StorageError; what was uploaded until then is named by no manifest.
         """
+        with _local_errors(self.run):
+            return self._upload(finished, last)
+
+    def _upload(self, finished: bool, last: bool) -> bool:
         if not (self.run / "rounds").is_dir():  # `srs.train` may still refuse it and take it back
             return False
         hurried = not (last or finished)
@@ -105,7 +121,7 @@ class Mirror:
             self._storage.upload(self._arrange({e.at: n for n, e in changed.items()}))
         self._storage.write(MANIFEST, new.to_bytes())
         self._manifest, self._uploaded = new, _without_logs(taken)
-        self._remember(new)
+        self._remember(new.sequence)
         size = sum(entry.size for entry in changed.values())
         logger.info("uploaded %d files, %.1f MiB, to %s", len(changed), size / 2**20, self.url)
         self._publish(new)
@@ -170,19 +186,27 @@ class Mirror:
         self._mark.unlink(missing_ok=True)
         shutil.rmtree(self.run, ignore_errors=True)
         whole.rename(self.run)
-        self._remember(manifest)
+        self._remember(manifest.sequence)
         shutil.rmtree(self._incoming, ignore_errors=True)
 
-    def _continues(self, manifest: Manifest) -> bool:
+    def _set_aside(self, url: str) -> None:
+        names = (self.run.with_name(f"run-{number}") for number in itertools.count(1))
+        aside = next(path for path in names if not path.exists())
+        self.run.rename(aside)
+        logger.warning("run_url has changed: the run that went to %s now lies in %s", url, aside)
+
+    def _remembered(self) -> tuple[str, int]:
+        """Where the run on this disk goes, and the last manifest that it wrote or came from, or 0."""
         try:
             mark = json.loads(self._mark.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return False
-        return bool(mark.get("url") == self.url and mark.get("sequence") == manifest.sequence)
+            return "", 0
+        return mark["url"], mark["sequence"]
 
-    def _remember(self, manifest: Manifest) -> None:
+    def _remember(self, sequence: int) -> None:
         partial = self._mark.with_name(f"{self._mark.name}.partial")
-        mark = {"url": self.url, "sequence": manifest.sequence}
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        mark = {"url": self.url, "sequence": sequence}
         partial.write_text(json.dumps(mark), encoding="utf-8")
         partial.replace(self._mark)
 
@@ -212,6 +236,15 @@ class Mirror:
             if name.startswith("/") or ".." in Path(name).parts:
                 raise UserError(f"{where}: {name!r} would leave the run's folder")
         return manifest
+
+
+@contextlib.contextmanager
+def _local_errors(run: Path) -> Iterator[None]:
+    """A full disk, or a file that went: the run itself goes on, and a later try may succeed."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as e:
+        raise StorageError(f"{run}: {type(e).__name__}: {e}") from e
 
 
 def _without_logs(state: snapshot.State) -> snapshot.State:

@@ -1,24 +1,28 @@
 """Several nodes: the first runs the loop and Ray's head, the others lend it their devices until it is done.
 
-    node 0   ray start --head ── the others call ── all are in Ray ── srs.train ── "done CODE" to each
+    node 0   the others call ── ray start --head ── all are in Ray ── srs.train ── "done CODE" to each
     node i   calls node 0 ── "ray ADDRESS" ── ray start --address=ADDRESS … "done CODE" ── ends too
 
-The call stays open for the whole run: when node 0 dies it breaks, the others end with an error, and
-ModelArts starts the job again.
+The call stays open for the whole run: when node 0 dies it breaks, or keeps silent when asked; the others
+end with an error, and ModelArts starts the job again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from srs.child import die_with
 from srs.modelarts.environment import Node
 from srs.types import UserError
 
@@ -31,6 +35,8 @@ OVERRIDE = "devices.cluster=ray"
 RESTART_S = 10.0
 POLL_S = 0.5
 EXIT_LOST = 1
+KEEPALIVE = {socket.TCP_KEEPIDLE: 60, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 6}
+"""Seconds of silence before the kernel asks, seconds between its questions, how many stay unanswered."""
 ROOT = Path(__file__).parents[2]
 RAY_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """No reports to Ray's makers; and what stands for "no devices" is left to `srs.device`."""
@@ -72,14 +78,17 @@ class Leader:
         return f"{self._node.address}:{self._ray_port}"
 
     def __enter__(self) -> Leader:
-        """Start the head and wait until every node is in the cluster. Raises NodeLost, UserError."""
+        """Start the head and wait until every node is in the cluster. Raises NodeLost, UserError.
+
+        The calls come first: what fails after them ends the others too, at once.
+        """
         try:
+            self._collect(len(self._node.hosts) - 1)
             self._ray = _ray(
                 self._environment, self._log_dir, 0, "--head", f"--port={self._ray_port}",
                 f"--node-ip-address={self._node.address}", "--include-dashboard=false",
             )  # fmt: skip
             self._wait_for_head()
-            self._collect(len(self._node.hosts) - 1)
             self._tell(f"ray {self._address}\n")
             self._wait_for_nodes()
         except BaseException:
@@ -110,7 +119,7 @@ class Leader:
         try:
             subprocess.run(
                 [sys.executable, *words], env=env, cwd=ROOT, timeout=JOIN_S, check=True,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, preexec_fn=_tied(),
             )  # fmt: skip
         except subprocess.TimeoutExpired as e:
             raise NodeLost(f"not all nodes joined Ray in {JOIN_S:.0f} s: see ray-*.log") from e
@@ -171,14 +180,21 @@ def _call(host: str, port: int) -> socket.socket:
     deadline = time.monotonic() + JOIN_S
     while time.monotonic() < deadline:
         try:
-            return socket.create_connection((host, port), POLL_S * 4)
+            call = socket.create_connection((host, port), POLL_S * 4)
         except OSError:
             time.sleep(POLL_S)
+        else:
+            # A node without power or network closes nothing.
+            call.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in KEEPALIVE.items():
+                call.setsockopt(socket.IPPROTO_TCP, option, value)
+            return call
     raise NodeLost(f"node 0 ({host}) does not answer on port {port}")
 
 
 def _lines(call: socket.socket) -> Iterator[str | None]:
-    """Lines as they come, and None every `POLL_S` seconds between them; ends when the call breaks."""
+    """Lines as they come, and None every `POLL_S` seconds between them; ends when the call breaks,
+    or two minutes after the other end fell silent."""
     call.settimeout(POLL_S)
     received = b""
     while True:
@@ -187,10 +203,10 @@ def _lines(call: socket.socket) -> Iterator[str | None]:
             yield line.decode(errors="replace")
         try:
             part = call.recv(4096)
-        except TimeoutError:
-            yield None
-            continue
-        except OSError:
+        except OSError as e:
+            if isinstance(e, TimeoutError) and e.errno is None:  # our own; the kernel's is an end
+                yield None
+                continue
             return
         if not part:
             return
@@ -203,10 +219,23 @@ def _ray(
     program = shutil.which("ray", path=environment.get("PATH"))
     if program is None:
         raise UserError("several nodes need Ray, and this image has none: pip install 'ray>=2.50'")
-    command = [program, "start", "--block", *arguments]
     env = {**environment, **RAY_VARIABLES}
     with (log_dir / f"ray-{node}.log" if log_dir else Path("/dev/null")).open("ab") as log:
-        return subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+        def started(*words: str) -> subprocess.Popen[bytes]:
+            return subprocess.Popen(
+                [program, *words], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                preexec_fn=_tied(),
+            )  # fmt: skip
+
+        # An attempt before, in this container, may have left its own: it would be taken for this one.
+        started("stop", "--force").wait()
+        return started("start", "--block", *arguments)
+
+
+def _tied() -> Callable[[], None]:
+    """What a program is started with that shall end when this process does, however that ends."""
+    return functools.partial(die_with, os.getpid(), signal.SIGTERM)
 
 
 def _stop(ray: subprocess.Popen[bytes] | None) -> None:

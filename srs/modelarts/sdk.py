@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import re
 from collections.abc import Mapping
 from types import ModuleType
@@ -30,6 +31,10 @@ class Refused(Exception):
     def __init__(self, message: str, *, ours: bool) -> None:
         super().__init__(message)
         self.ours = ours
+
+
+def installed() -> bool:
+    return importlib.util.find_spec(PACKAGE) is not None
 
 
 def check(job: Mapping[str, Any]) -> None:

@@ -60,13 +60,22 @@ def _settled(found: State) -> State:
 
 
 def _walk(run: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(run.rglob("*"))
-        if path.is_file()
-        and not any(part.endswith(".partial") for part in path.relative_to(run).parts)
-        and path.name not in (".lock", f"{DATABASE}-shm", f"{DATABASE}-lock")
-    ]
+    """The run's files, without locks, what is being written, and folders of passing use (``.name``)."""
+    found: list[Path] = []
+    for folder, folders, names in os.walk(
+        run
+    ):  # unlike Path.rglob, it bears a folder that vanishes
+        folders[:] = filter(_is_kept, folders)
+        found += [Path(folder, name) for name in filter(_is_kept, names)]
+    return sorted(path for path in found if path.is_file())
+
+
+def _is_kept(name: str) -> bool:
+    return not (
+        name.startswith(".")
+        or name.endswith(".partial")
+        or name in (f"{DATABASE}-shm", f"{DATABASE}-lock")
+    )
 
 
 def _keep(source: Path, target: Path) -> None:

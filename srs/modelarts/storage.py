@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from srs.types import UserError
 
+RETRY_S = (5.0, 30.0)
+"""Seconds to wait before trying again what must succeed."""
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
 
 class StorageError(Exception):
-    """The storage failed; a later try may succeed."""
+    """The storage, or the disk beside it, failed; a later try may succeed."""
 
 
 class Storage(Protocol):
@@ -36,6 +43,17 @@ class Storage(Protocol):
     def download(self, names: Iterable[str], folder: Path) -> None:
         """Copy these files to ``folder``, under the same names."""
         ...
+
+
+def retried(action: Callable[[], T], failure: str) -> T:
+    """What ``action`` returns, tried again when the storage failed. Raises the last StorageError."""
+    for wait_s in RETRY_S:
+        try:
+            return action()
+        except StorageError as e:
+            logger.warning("%s, trying again in %.0f s: %s", failure, wait_s, e)
+            time.sleep(wait_s)
+    return action()
 
 
 def open_storage(url: str) -> Storage:

@@ -55,11 +55,11 @@ def read_job(path: Path) -> dict[str, Any]:
     return job
 
 
-def preview(job: Mapping[str, Any], *, region: str, endpoint: str) -> str:
-    """What would be sent, as text."""
+def preview(job: Mapping[str, Any], *, region: str, endpoint: str, checked: str) -> str:
+    """What would be sent, as text. ``checked``: how far it was."""
     where = endpoint.rstrip("/") or f"https://modelarts.{region or '{region}'}.myhuaweicloud.com"
     return (
-        f"Not sent: {ACCESS_KEY}, {SECRET_KEY} and {PROJECT} are not set. It would be\n"
+        f"Not sent: {ACCESS_KEY}, {SECRET_KEY} and {PROJECT} are not set. It would be ({checked})\n"
         f"POST {where}/v2/{{project_id}}/training-jobs\n"
         f"{json.dumps(job, indent=1, ensure_ascii=False)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -14,14 +15,13 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from srs.child import die_with
 from srs.modelarts.mirror import Mirror
-from srs.modelarts.storage import StorageError
+from srs.modelarts.storage import StorageError, retried
 
 ROOT = Path(__file__).parents[2]
 UPLOAD_EVERY_S = 60.0
 POLL_S = 0.2
-LAST_TRIES = (0.0, 5.0, 30.0)
-"""Seconds to wait before each try of the last upload."""
 logger = logging.getLogger(__name__)
 output = logging.getLogger("srs.modelarts.output")
 
@@ -46,6 +46,8 @@ def train(
     with subprocess.Popen(
         list(words), env=env, cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # A run bears SIGKILL, and one that outlived this process would hold the next attempt's lock.
+        preexec_fn=functools.partial(die_with, os.getpid(), signal.SIGKILL),
     ) as process:  # fmt: skip
         before = {
             n: signal.signal(n, _passing_on(process)) for n in (signal.SIGTERM, signal.SIGINT)
@@ -63,7 +65,7 @@ def train(
         code = process.wait()
         pump.join(5.0)
     if mirror is not None:
-        _upload_last(mirror, finished=code == 0)
+        retried(functools.partial(mirror.upload, finished=code == 0, last=True), "not uploaded")
     return 128 - code if code < 0 else code
 
 
@@ -77,18 +79,6 @@ def _watch(process: subprocess.Popen[bytes], mirror: Mirror | None, every_s: flo
             except StorageError as e:
                 logger.warning("not uploaded, trying again later: %s", e)
             due = time.monotonic() + every_s
-
-
-def _upload_last(mirror: Mirror, *, finished: bool) -> None:
-    for number, wait_s in enumerate(LAST_TRIES, 1):
-        time.sleep(wait_s)
-        try:
-            mirror.upload(finished=finished, last=True)
-            return
-        except StorageError as e:
-            if number == len(LAST_TRIES):
-                raise
-            logger.warning("not uploaded, trying again: %s", e)
 
 
 def _log_lines(lines: IO[bytes]) -> None:

@@ -166,6 +166,59 @@ def test_one_that_cannot_be_replaced_is_done_without() -> None:
         ask(replicas)
 
 
+@pytest.mark.parametrize("recovers", [True, False])
+@pytest.mark.parametrize(("total", "lost"), [(2, 1), (4, 2), (8, 4), (8, 7)])
+def test_a_lost_host_takes_several_with_it_and_the_others_do_its_work(
+    total: int, lost: int, recovers: bool
+) -> None:
+    """They die within one task of each other; with room elsewhere each is started anew."""
+    lives = [1, None] if recovers else [1, -1]
+    logs: list[list[Any]] = [[] for _ in range(total)]
+    factories = [scripted(log, lives if n < lost else [None]) for n, log in enumerate(logs)]
+    requests = [Request(task=make_task(i), seed=1000 * i) for i in range(40)]
+    with Replicas(factories) as replicas:
+        for _ in range(2):
+            assert_whole(ask(replicas, requests), requests)
+    for log in logs[:lost]:
+        assert [what for what, *_ in log].count("open") == 2
+
+
+def test_a_replica_that_answers_between_its_deaths_may_die_any_number_of_times() -> None:
+    with Replicas([scripted([], [1])], replacements=2) as replicas:
+        assert_whole(ask(replicas))
+
+
+class Asleep(Scripted):
+    """Says something else when it wakes, so it is started anew."""
+
+    def sleep(self) -> None: ...
+
+    def wake(self) -> bool:
+        return False
+
+
+def test_one_that_cannot_be_started_after_a_rest_is_left_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Such as for lack of memory: the devices were lent to training meanwhile."""
+
+    def factory(log: list[Any], lives: list[int | None]) -> Callable[[], Generator]:
+        left = iter(enumerate(lives))
+        return lambda: cast(Generator, Asleep(log, *next(left)))
+
+    log: list[Any] = []
+    with Replicas([factory(log, [None, -1, -1]), factory([], [None, None, -1])]) as replicas:
+        replicas.ready()
+        replicas.rest(sleeping=True)
+        replicas.resume()
+        assert "goes on without replica 0: never started" in caplog.text
+        assert_whole(ask(replicas))
+        assert [what for what, *_ in log] == ["open", "close"] * 2, "its failed start holds nothing"
+        replicas.rest(sleeping=True)
+        with pytest.raises(ChildError, match="never started"):
+            replicas.resume()
+
+
 def test_the_users_errors_are_not_deaths() -> None:
     class Refusing(Scripted):
         def generate(self, *_: Any, **__: Any) -> Iterator[Candidate]:

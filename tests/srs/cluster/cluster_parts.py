@@ -97,6 +97,23 @@ class Doomed(GradingHost):
         return super().grade(jobs)
 
 
+class Fragile(GradingHost):
+    """The first host that is asked breaks, and takes a minute to start again."""
+
+    mark = Path(os.environ.get("SRS_CACHE_DIR", "")).parent / "broken"
+
+    def open(self, config: SandboxConfig, code: dict[str, str]) -> Any:
+        if self.mark.exists() and self.mark.read_text() == os.environ["SRS_CACHE_DIR"]:
+            time.sleep(60)
+        return super().open(config, code)
+
+    def grade(self, jobs: Sequence[Job]) -> Any:
+        if not self.mark.exists():
+            self.mark.write_text(os.environ["SRS_CACHE_DIR"])
+            raise SandboxError("the disk is full")
+        return super().grade(jobs)
+
+
 class Other(GradingHost):
     """A host whose sandbox is another one on every start."""
 

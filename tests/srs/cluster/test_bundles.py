@@ -85,6 +85,12 @@ def test_what_is_asked_for_exists(
     assert 1 <= division.share <= 8
 
 
+def test_a_training_process_has_one_device() -> None:
+    """More would be taken for a data-parallel group, which TRL refuses."""
+    assert divide(DevicesConfig(train_processes=2), cluster(4, 4)).training == 2
+    assert divide(DevicesConfig(train_processes=1, train_devices=4), cluster(4, 4)).training == 1
+
+
 @pytest.mark.parametrize(
     ("counts", "config", "message"),
     [

@@ -12,7 +12,7 @@ from cluster_parts import Nodes, fake_generator
 from random_model import make_task
 
 from srs.child import ChildError
-from srs.cluster import generation
+from srs.cluster import bundles, generation
 from srs.cluster.bundles import Division, Reservation
 from srs.cluster.errors import HostLost
 from srs.cluster.generation import RayGenerator
@@ -36,21 +36,29 @@ def told(question: str) -> list[Request]:
     return [Request(task=make_task(1, question=question), seed=1)]
 
 
+def reserve(replicas: int) -> Reservation:
+    return Reservation(Division(kind="cpu", replicas=replicas, per_replica=0, training=0, share=1))
+
+
+def factories_of(reservation: Reservation) -> Factories:
+    outbox = Outbox()
+    return [
+        functools.partial(RayGenerator, Config(), reservation, number, outbox, fake_generator)
+        for number in range(reservation.division.replicas)
+    ]
+
+
 @pytest.fixture
 def reservation(nodes: Nodes) -> Iterator[Reservation]:
     assert len(nodes.living) == 3
-    made = Reservation(Division(kind="cpu", replicas=3, per_replica=0, training=0, share=1))
+    made = reserve(3)
     yield made
     made.release()
 
 
 @pytest.fixture
 def factories(reservation: Reservation) -> Factories:
-    outbox = Outbox()
-    return [
-        functools.partial(RayGenerator, Config(), reservation, number, outbox, fake_generator)
-        for number in range(3)
-    ]
+    return factories_of(reservation)
 
 
 def test_a_host_lost_in_mid_round_costs_no_candidate(
@@ -68,6 +76,32 @@ def test_a_host_lost_in_mid_round_costs_no_candidate(
         assert "died, starting another" in caplog.text
         assert "its host is lost" in caplog.text
         assert len(list(ask(replicas))) == 120, "it goes on with the hosts that are left"
+
+
+def test_a_host_lost_with_two_replicas_and_no_room_elsewhere(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each node has room for two bundles, one of which is training's."""
+    from ray.util.placement_group import placement_group_table
+
+    monkeypatch.setattr(bundles, "TOKEN", 0.5)
+    reservation = reserve(5)
+    placed = placement_group_table(reservation._groups[1])["bundles_to_node_id"].values()
+    victim = max(nodes.living, key=list(placed).count)
+    assert list(placed).count(victim) == 2
+    with Replicas(factories_of(reservation)) as replicas:
+        replicas.ready()
+        monkeypatch.setattr(generation, "START_S", 1.0)
+        monkeypatch.setattr(generation, "CLOSE_S", 0.5)
+        candidates = []
+        for candidate in ask(replicas):
+            candidates.append(candidate)
+            if len(candidates) == 10:
+                nodes.kill(victim)
+        assert len({(c.task, c.index) for c in candidates}) == len(candidates) == 120
+        assert len(list(ask(replicas, n=10))) == 20
+        assert caplog.text.count("generation goes on without replica") == 2
+    reservation.release()
 
 
 def test_an_adapter_goes_to_each_host_once(
@@ -117,7 +151,7 @@ def test_the_run_stops_when_no_host_is_left(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with caplog.at_level(logging.WARNING), Replicas(factories, replacements=6) as replicas:
+    with caplog.at_level(logging.WARNING), Replicas(factories) as replicas:
         candidates = ask(replicas)
         next(candidates)
         monkeypatch.setattr(generation, "START_S", 1.0)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from cluster_parts import Doomed, Nodes, Other, without_time
+from cluster_parts import Doomed, Fragile, Nodes, Other, without_time
 
 from evaluator.grade import grade_batch
 from sandbox.pool import LOOKAHEAD, open_sandbox
@@ -144,6 +144,26 @@ def test_a_killed_worker_process_is_started_anew(
         while caplog.text.count("grades again") < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
     assert caplog.text.count("grades again") == 2
+
+
+@pytest.mark.usefixtures("nodes")
+def test_nobody_waits_for_a_host_that_starts_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The host breaks on the first job; its other lane is idle then, and gets some of the later ones."""
+
+    def jobs() -> Iterator[Job]:
+        yield numbered(0)
+        deadline = time.monotonic() + 60
+        while "failed, its jobs are done elsewhere" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield from (numbered(n) for n in range(1, 20))
+
+    monkeypatch.setattr(station, "GradingHost", Fragile)
+    with caplog.at_level(logging.INFO), RaySandbox(CONFIG, hosts()[:2]) as sandbox:
+        assert numbers(sandbox.run(jobs())) == list(range(20))
+        assert "grades again" not in caplog.text
 
 
 def test_without_hosts_the_run_stops_and_nothing_is_made_up(

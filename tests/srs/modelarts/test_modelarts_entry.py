@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_results import results
 
 ROOT = Path(__file__).parents[3]
 RUN = ROOT / "scripts" / "modelarts" / "run.sh"
@@ -114,6 +115,8 @@ def test_killed_in_the_middle_and_started_on_another_node_is_the_same_run(machin
     assert f"restoring {len(left['files'])} files from obs://bucket/killed" in output
     whole, killed = (machine.base / name / "run" for name in ("whole", "killed"))
     assert results(killed) == results(whole)
+    assert "adapters/0002/adapter_model.safetensors" in results(whole)
+    assert len(results(whole)["metrics.jsonl"]) == 3
     for name in ("whole", "killed"):
         assert check(machine.base / "obs" / "bucket" / name)["finished"]
         assert results(machine.base / "obs" / "bucket" / name) == results(whole)
@@ -133,28 +136,6 @@ def check(storage: Path) -> dict[str, Any]:
         content = (storage / entry["at"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == entry["sha256"], name
     return manifest
-
-
-def results(run: Path) -> dict[str, Any]:
-    """What a run produced, without what only tells how long it took or where it ran."""
-    found: dict[str, Any] = {}
-    for path in sorted([*run.glob("rounds/**/*.json*"), run / "metrics.jsonl"]):
-        if path.name != "seconds.json":
-            rows = [json.loads(line) for line in as_lines(path)]
-            kept = [
-                {k: v for k, v in row.items() if k not in ("wall_s", "seconds")} for row in rows
-            ]
-            found[str(path.relative_to(run))] = kept
-    for path in sorted(run.glob("adapters/*/adapter_model.safetensors")):
-        found[str(path.relative_to(run))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert "adapters/0002/adapter_model.safetensors" in found
-    assert len(found["metrics.jsonl"]) == 3
-    return found
-
-
-def as_lines(path: Path) -> list[str]:
-    text = path.read_text()
-    return text.splitlines() if path.suffix == ".jsonl" else [json.dumps(json.loads(text))]
 
 
 @pytest.mark.parametrize("program", [(str(RUN),), (sys.executable, str(BOOT))], ids=["run", "boot"])
@@ -188,12 +169,16 @@ def test_two_nodes_end_together_with_the_first_ones_code(tmp_path: Path) -> None
             "PATH": f"{HERE / 'fakes' / 'bin'}:{os.environ['PATH']}",
             "PYTHONPATH": f"{HERE / 'fakes' / 'of_ray'}:{node.variables['PYTHONPATH']}",
         }  # fmt: skip
+        if index:
+            node.variables["MA_LOG_DIR"] = "/dev/null/log"
         started.append(node.start("--config=none.toml", f"--work_dir={node.base / 'w'}"))
     codes, outputs = zip(*(ended(process) for process in started), strict=True)
     assert codes == (2, 2), outputs
     assert "node 1 of 2: lending devices" in outputs[0]
+    assert "MA_LOG_DIR = /dev/null/log: no log there" in outputs[0]
     assert "none.toml: cannot read the config" in outputs[1]
-    head, joined = (tmp_path / "ray-calls").read_text().splitlines()
+    calls = (tmp_path / "ray-calls").read_text().splitlines()
+    head, joined = (call for call in calls if call.startswith("start "))
     assert "--head" in head
     assert joined == f"start --block --address=127.0.0.1:{ports['SRS_RAY_PORT']}"
 

@@ -31,9 +31,8 @@ def test_the_third_of_four_nodes() -> None:
     assert node is not None
     assert (node.index, node.cards, node.is_first) == (2, 8, False)
     assert node.hosts == tuple(f"job-worker-{i}.job" for i in range(4))
-    env = for_children(variables, node, Path("/cache/srs"))
+    env = for_children(variables, Path("/cache/srs"))
     assert "RANK_TABLE_FILE" not in env
-    assert (env["MASTER_ADDR"], env["NODE_RANK"], env["NNODES"]) == ("job-worker-0.job", "2", "4")
     assert env["SRS_CACHE_DIR"] == "/cache/srs/cache"
 
 
@@ -46,15 +45,14 @@ def test_a_preset_engine_starts_one_process_per_card(index: int, rank: int, card
     assert node.card == card
     assert node.hosts == ("a", "b")
     assert not {"RANK_ID", "RANK_SIZE", "RANK_TABLE_FILE", "DEVICE_ID"} & set(
-        for_children(variables, node, Path("/w"))
+        for_children(variables, Path("/w"))
     )
 
 
 def test_elsewhere() -> None:
     assert read(recorded("elsewhere")) is None
-    env = for_children(recorded("elsewhere") | {"SRS_CACHE_DIR": "/c"}, None, Path("/w"))
+    env = for_children(recorded("elsewhere") | {"SRS_CACHE_DIR": "/c"}, Path("/w"))
     assert env["SRS_CACHE_DIR"] == "/c"
-    assert "MASTER_ADDR" not in env
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -212,11 +214,30 @@ def test_beside_a_writer_a_snapshot_is_of_one_moment(
 
 def test_partial_files_and_locks_stay_out(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    for name in (".lock", "x.json.partial", "adapters/.0001.partial/weights", "memory.sqlite-lock"):
+    for name in (
+        ".lock", "x.json.partial", "adapters/.0001.partial/weights", "memory.sqlite-lock",
+        "logs/.generate-merged/0001/model.safetensors",
+    ):  # fmt: skip
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text("x")
     assert snapshot.take(run, tmp_path / "staging") is not None
     assert sorted(snapshot.state(tmp_path / "staging")) == ["config.json", "rounds/0000/plan.json"]
+
+
+def test_a_folder_that_vanishes_while_it_is_looked_at_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, scandir = new_run(tmp_path), os.scandir
+    (run / "adapters" / "0001").mkdir(parents=True)
+
+    def vanishing(path: Path | str) -> Any:
+        if Path(path).name == "0001":
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert sorted(snapshot.state(run)) == ["config.json", "rounds/0000/plan.json"]
+    assert not (run / "adapters" / "0001").exists()
 
 
 def test_nothing_new_uploads_nothing_and_a_log_waits_for_the_last(tmp_path: Path) -> None:
@@ -257,6 +278,27 @@ def test_this_disk_is_taken_when_it_went_on_and_the_storage_when_another_did(
     assert other.upload()
     assert Mirror(here, storage).restore()
     assert contents(run)["report.html"] == "of the other node"
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new-url", "url-of-another-run"])
+def test_a_new_url_starts_anew_and_the_run_here_is_kept(
+    tmp_path: Path, known: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = Folder(tmp_path / "first"), Folder(tmp_path / "second")
+    work, run = tmp_path / "work", tmp_path / "work" / "run"
+    assert not Mirror(work, first).restore()
+    put(new_run(work), "report.html", "of the first")
+    if known:
+        put(new_run(tmp_path / "else"), "report.html", "of the second")
+        assert Mirror(tmp_path / "else", second).upload()
+    mirror = Mirror(work, second)
+    assert mirror.restore() is known
+    assert not known or contents(run)["report.html"] == "of the second"
+    assert contents(work / "run-1")["report.html"] == "of the first"
+    assert f"the run that went to {first.url} now lies in {work / 'run-1'}" in caplog.text
+    put(new_run(work), "report.html", "goes on")
+    assert Mirror(work, second).restore()
+    assert contents(run)["report.html"] == "goes on"
 
 
 def test_a_start_without_a_config_is_cleared_away(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from srs.modelarts import request, sdk
 from srs.modelarts.__main__ import main
 from srs.modelarts.request import build
 from srs.modelarts.settings import load
@@ -145,6 +146,49 @@ def test_without_credentials_it_says_what_it_would_send(
     assert post == f"POST {endpoint.url}/v2/{{project_id}}/training-jobs"
     assert json.loads(body) == build(load(CONFIG))
     assert not endpoint.arrived
+
+
+def test_a_job_is_compared_with_the_sdks_models_before_it_is_written_or_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("huaweicloudsdkmodelarts")
+    job = tmp_path / "job.json"
+    rendering = ["render", "--config", str(CONFIG), "--out", str(job)]
+    assert main(rendering) == 0
+    assert "; checked against the SDK's models\n" in capsys.readouterr().out
+    wrong = json.loads(job.read_text()) | {"algoritm": {}}
+    monkeypatch.setattr(request, "build", lambda _: wrong)
+    job.write_text(json.dumps(wrong))
+    for words in (["submit", "--job", str(job)], rendering):
+        assert main(words) == 2
+        assert "algoritm: not a field of Job; did you mean algorithm?" in capsys.readouterr().err
+
+    monkeypatch.setattr(sdk, "PACKAGE", "huaweicloudsdk_of_no_one")
+    assert main(rendering) == 0
+    assert "; not checked against the SDK's models: it is not installed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "one of the arguments --job --config is required"),
+        (["--config", str(CONFIG), "--job", "job.json"], "not allowed with argument"),
+    ],
+)
+def test_a_job_comes_from_one_place(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["submit", *words])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_rendered_job_is_not_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = tmp_path / "job.json"
+    assert main(["render", "--config", str(CONFIG), "--out", str(job)]) == 0
+    assert main(["submit", "--job", str(job), "--set", "modelarts.nodes=4"]) == 2
+    assert "--set changes a --config: give it to `render`" in capsys.readouterr().err
 
 
 def test_a_part_of_the_credentials_is_refused(

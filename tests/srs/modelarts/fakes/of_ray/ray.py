@@ -1,4 +1,4 @@
-"""Stands in for Ray's package: a node for each call of the command that $FAKE_RAY notes."""
+"""Stands in for Ray's package: a node for each start that $FAKE_RAY notes."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,8 @@ def init(address: str, **_: Any) -> None:
 
 
 def nodes() -> list[dict[str, bool]]:
-    return [{"Alive": True} for _ in Path(os.environ["FAKE_RAY"]).read_text().splitlines()]
+    calls = Path(os.environ["FAKE_RAY"]).read_text().splitlines()
+    return [{"Alive": True} for call in calls if call.startswith("start ")]
 
 
 def shutdown() -> None:
