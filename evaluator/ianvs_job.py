@@ -34,6 +34,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 """Where this package isn't installed but run from; an installed one's interpreter finds it."""
 MARKER = "job.json"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+WEIGHTS = ("adapter_config.json", "config.json")
+"""What an adapter's folder holds, and that of a whole model (``finetune.method = full``)."""
 READ_AS_BLANK = frozenset({"na", "nan", "null", "none", "nat", "n.a."})
 """Row names that come back from the leaderboard's CSV as no value."""
 PLACES = {
@@ -130,8 +132,8 @@ def write_job(job: Job, out: Path) -> None:
     Raises UserError: a name or an adapter that can't be used, no test, or ``out`` holds something else.
     """
     _check(job)
-    old = out if out.exists() else None
-    if old and not (out / MARKER).is_file() and (not out.is_dir() or any(out.iterdir())):
+    out = out.resolve()  # the folder itself, where ``out`` is "." or a link to it
+    if out.exists() and not (out / MARKER).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: holds something that is no exported job; choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -139,15 +141,40 @@ def write_job(job: Job, out: Path) -> None:
         try:
             _fill(job, partial)
             partial.chmod(0o755)
-            if old:
-                _keep_workspaces(old, partial)
-                shutil.rmtree(old)
-            partial.replace(out)
+            old = _put_in_place(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as e:
-        reason = "the disk is full" if e.errno in (errno.ENOSPC, errno.EDQUOT) else e.strerror or e
-        raise UserError(f"{out}: cannot be written: {reason}") from e
+        raise UserError(f"{out}: cannot be written: {_reason(e)}") from e
+    if old:
+        try:
+            _keep_workspaces(old, out)
+            shutil.rmtree(old)
+        except OSError as e:
+            raise UserError(
+                f"{out}: the new job is there, but what is left of the old one is in {old}: {_reason(e)}"
+            ) from e
+
+
+def _put_in_place(new: Path, out: Path) -> Path | None:
+    """Rename ``new`` to ``out``; what stood there, under the name that it has now. Raises OSError."""
+    if not out.exists():
+        new.replace(out)
+        return None
+    old = new.with_suffix(".old")
+    out.replace(old)
+    try:
+        new.replace(out)
+    except BaseException:
+        old.replace(out)
+        raise
+    return old
+
+
+def _reason(e: OSError) -> str:
+    if e.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full"
+    return e.strerror or str(e)
 
 
 def _check(job: Job) -> None:
@@ -157,8 +184,8 @@ def _check(job: Job) -> None:
                 f"--adapter {name}: use letters, digits, . _ - and begin with a letter; not a word for "
                 "no value"
             )
-        if adapter is not None and not (adapter / "adapter_config.json").is_file():
-            raise UserError(f"{adapter}: holds no adapter_config.json: not an adapter folder")
+        if adapter is not None and not any((adapter / name).is_file() for name in WEIGHTS):
+            raise UserError(f"{adapter}: holds no {' or '.join(WEIGHTS)}: no adapter and no model")
     for benchmark, tasks in job.tests.items():
         if not tasks:
             raise UserError(f"--benchmark {benchmark}: holds no task")
@@ -223,6 +250,7 @@ def _render(job: Job, folder: Path) -> None:
             text = environment.get_template(name).render(
                 kind=job.kind,
                 judge=job.judge,
+                tensor_parallel=job.config["devices"]["tensor_parallel"],
                 rows=list(job.rows),
                 metrics=job.metrics,
                 model=job.config["model"]["path"],

@@ -38,7 +38,11 @@ class ChildError(Exception):
 
 
 class Handler(Protocol):
-    """What serves a child's requests. Each public method named by a request yields JSON-ready items."""
+    """What serves a child's requests. Each public method named by a request yields JSON-ready items.
+
+    One that has processes in other sessions also has ``close()``, called before an idle child ends: it
+    returns, within `CLOSE_S`, when they are gone.
+    """
 
     def describe(self) -> dict[str, Any]:
         """Sent once, when the child is ready."""
@@ -240,14 +244,16 @@ def main(target: str, answer_fd: int, parent: int) -> int:
         while True:
             busy.clear()
             request = requests.get()
-            if request is None:
-                return 0
-            busy.set()
-            if ended.is_set():
+            if request is not None:
+                busy.set()
+            if request is None or ended.is_set():
+                if hasattr(handler, "close"):
+                    handler.close()
                 return 0
             try:
                 for item in getattr(handler, request["call"])(**request["arguments"]):
                     answer(id=request["id"], item=item)
+                busy.clear()  # first: whoever hears that we are done may close at once
                 answer(id=request["id"], done=True)
             except Exception as e:  # the boundary: the parent raises it
                 _report(e, answer, id=request["id"])

@@ -1,8 +1,8 @@
 """The accelerator: one description per kind, found without initialising it.
 
-Everything that differs between NVIDIA, Ascend and a CPU stands here; no other module names ``cuda`` or
-``npu``. The orchestrator only looks at device files; the processes that use the accelerator get an
-environment from here before they start and check it with torch once they run.
+What torch and the engines need to be told on NVIDIA, Ascend and a CPU stands here; no other module calls
+what torch has for one of them. The orchestrator only looks at device files; the processes that use the
+accelerator get an environment from here before they start and check it with torch once they run.
 """
 
 from __future__ import annotations
@@ -61,18 +61,8 @@ class Device:
         return {"cuda": "nccl", "npu": "hccl", "cpu": "gloo"}[self.kind]
 
     @property
-    def accelerate_type(self) -> str:
-        """accelerate's ``distributed_type`` when several processes train."""
-        return {"cuda": "MULTI_GPU", "npu": "MULTI_NPU", "cpu": "MULTI_CPU"}[self.kind]
-
-    @property
     def can_quantize(self) -> bool:
         """Whether bitsandbytes runs here: it has no kernels for Ascend."""
-        return self.kind == "cuda"
-
-    @property
-    def can_compile(self) -> bool:
-        """Whether torch.compile and captured graphs are worth trying: not on Ascend."""
         return self.kind == "cuda"
 
     @property
@@ -176,10 +166,10 @@ def detect(
     if has_torch_npu is None:
         has_torch_npu = importlib.util.find_spec("torch_npu") is not None
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    npus = _visible(sorted(_numbers(dev, "davinci")), env.get(VISIBLE["npu"]))
+    npus = _visible(_count(dev, "davinci"), env.get(VISIBLE["npu"]))
     if npus and has_torch_npu:
         return Device(kind="npu", indices=npus, threads=threads or 1)
-    present = sorted(_numbers(dev, "nvidia")) or ([0] if (dev / "dxg").exists() else [])
+    present = _count(dev, "nvidia") or int((dev / "dxg").exists())
     gpus = _visible(present, env.get(VISIBLE["cuda"]))
     if gpus and not torch_version.endswith("+cpu"):
         return Device(kind="cuda", indices=gpus, threads=threads or 1)
@@ -209,15 +199,18 @@ def _drop_expandable_segments(env: dict[str, str]) -> None:
                 del env[variable]
 
 
-def _numbers(dev: Path, prefix: str) -> list[int]:
-    """The numbers of device files such as ``nvidia0``; not of ``nvidiactl``."""
-    names = (path.name.removeprefix(prefix) for path in dev.glob(f"{prefix}*"))
-    return [int(name) for name in names if name.isdecimal()]
+def _count(dev: Path, prefix: str) -> int:
+    """How many device files there are such as ``nvidia0``; ``nvidiactl`` is none.
+
+    Their numbers are the host's: in a container that has some of its devices, CUDA and CANN count those
+    from 0 (NVIDIA/nvidia-docker issue 907, vllm-ascend issue 16256).
+    """
+    return sum(path.name.removeprefix(prefix).isdecimal() for path in dev.glob(f"{prefix}*"))
 
 
-def _visible(present: list[int], variable: str | None) -> tuple[str, ...]:
+def _visible(present: int, variable: str | None) -> tuple[str, ...]:
     if not present:
         return ()
     if variable is None:
-        return tuple(str(number) for number in present)
+        return tuple(map(str, range(present)))
     return tuple(part.strip() for part in variable.split(",") if part.strip() not in ("", "-1"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from srs import device as devices
 from srs import models
 from srs.child import Child
-from srs.config import Config, to_dict
+from srs.config import Config, DevicesConfig, to_dict
 from srs.device import Device
 from srs.engines.vllm_engine import lora_rank
 from srs.placement import Placement, place
@@ -100,7 +100,9 @@ def open_generator(config: Config, log_path: Path, placement: Placement | None =
     if config.generate.engine != "transformers" and not merged:
         lora_rank(config.finetune.lora_r)
     if placement is None:
-        alone = dataclasses.replace(config.devices, placement="auto", async_rounds=0)
+        alone = DevicesConfig(
+            replicas=config.devices.replicas, tensor_parallel=config.devices.tensor_parallel
+        )
         placement = dataclasses.replace(place(alone, devices.detect()), takes_turns=False)
     return Replicas(
         [

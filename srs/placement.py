@@ -14,7 +14,8 @@ from srs.types import UserError
 class Placement:
     """``generation`` has one entry per replica: the devices of its tensor-parallel group.
 
-    ``training`` holds every device that trains; ``train_processes`` ≥ 1 ranks share them.
+    ``training`` holds every device that trains, one for each of the ``train_processes`` ≥ 1 ranks; on a
+    CPU they share the cores.
     ``takes_turns``: generation and training use the same accelerators and can't both keep a model there.
     """
 
@@ -50,7 +51,8 @@ def place(config: DevicesConfig, machine: Device) -> Placement:
             f"devices.train_devices = {config.train_devices}: there are {count} devices and "
             "generation needs one of them"
         )
-    trains = machine.indices[count - n_training :]
+    processes = _processes(config, n_training)
+    trains = machine.indices[count - n_training :][:processes]
     generates = machine.indices[: count - n_training] if split else machine.indices
     groups = [
         generates[i : i + tensor_parallel]
@@ -65,7 +67,7 @@ def place(config: DevicesConfig, machine: Device) -> Placement:
     return Placement(
         generation=tuple(_part(machine, group, n_replicas) for group in groups[:n_replicas]),
         training=dataclasses.replace(machine, indices=trains),
-        train_processes=_processes(config, len(trains)),
+        train_processes=processes,
         takes_turns=not split,
     )
 

@@ -30,9 +30,24 @@ from srs.types import Candidate, RoundPlan, RoundRecord, UserError, Verdict, fro
 
 T = TypeVar("T")
 MAY_CHANGE = frozenset(
-    {"devices.cluster", "devices.ray_address", "run.rounds", "sandbox.backend", "sandbox.workers"}
+    {
+        "devices.cluster",
+        "devices.placement",
+        "devices.ray_address",
+        "devices.replicas",
+        "devices.tensor_parallel",
+        "devices.train_devices",
+        "devices.train_processes",
+        "generate.gpu_memory_utilization",
+        "run.rounds",
+        "sandbox.backend",
+        "sandbox.workers",
+    }
 )
-"""Keys that a resumed run may set anew: they change how long or where, never what."""
+"""Keys that a resumed run may set anew: they change how long or where, never what.
+
+How many devices share a sum decides its rounding, so those keys can change last digits (docs/training.md).
+"""
 
 
 class RunDir:

@@ -86,9 +86,10 @@ def environment(settings: Mapping[str, Any], base: Mapping[str, str]) -> dict[st
     kind = env.get("SRS_DEVICE") or settings["device"]
     if kind not in ("gpu", "npu", "cpu"):
         raise WorkerFailed(f"SRS_DEVICE is {kind!r}: set it to gpu, npu or cpu")
+    engine = ",".join(map(str, range(settings["config"]["devices"]["tensor_parallel"])))
     for name in VISIBLE.values():
         mine = name == VISIBLE.get(kind)
-        env[name] = (env.get("SRS_DEVICES") or env.get(name) or "0") if mine else ""
+        env[name] = (env.get("SRS_DEVICES") or env.get(name) or engine) if mine else ""
     if settings["project"] and Path(settings["project"]).is_dir():
         env["PYTHONPATH"] = settings["project"]
     env["PYTHONSAFEPATH"] = "1"  # the job's folders must not hide packages

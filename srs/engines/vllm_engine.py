@@ -60,8 +60,7 @@ class VllmEngine:
             **memory,
             **device.vllm_arguments,
         }
-        with models.loading(source):
-            self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
         self._is_cpu = device.kind == "cpu"
         self._ends = ends
         self._stops = list(stops)

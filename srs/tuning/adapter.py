@@ -97,11 +97,6 @@ def trainable(base: Base, config: FinetuneConfig, *, start: Path | None, seed: i
     sharded = base.world.size > 1 and config.strategy != "ddp"
     # Sharding replaces weights where they lie; everything else leaves the shared ones alone.
     model = copy.deepcopy(base.model) if sharded else models.fresh(base.model)
-    if config.method == "qlora":
-        import peft
-
-        prepare: Any = peft.prepare_model_for_kbit_training
-        model = prepare(model, use_gradient_checkpointing=config.gradient_checkpointing)
     if start is not None and config.method in PROMPT_LEARNING:
         # What is saved are the virtual tokens; an encoder that made them is gone, so they are trained on.
         continued: Any = PeftModel.from_pretrained(model, str(start))

@@ -57,6 +57,13 @@ class Ranks:
         description: dict[str, Any] = self._description
         return description
 
+    def close(self) -> None:
+        """End the ranks. When it returns they are gone, and what they held of the devices is free."""
+        for link in self._links:
+            with contextlib.suppress(OSError):
+                link.close()
+        self._agent.join()
+
     def __getattr__(self, call: str) -> Callable[..., Iterator[Any]]:
         if call.startswith("_"):
             raise AttributeError(call)
@@ -79,7 +86,8 @@ class Ranks:
                     raise self._failure() from None
                 continue
             connection.settimeout(None)
-            link = connection.makefile("rwb")
+            with connection:  # from here on open as long as its link is
+                link = connection.makefile("rwb")
             links[int(json.loads(link.readline())["rank"])] = link
         return [links[rank] for rank in range(self._processes)]
 

@@ -52,7 +52,7 @@ def check(config: Config, device: Device, *, processes: int = 1) -> None:
     """
     tuning = config.finetune
     method, strategy = tuning.method, tuning.strategy
-    if method == "qlora" and device.kind != "cuda":
+    if method == "qlora" and not device.can_quantize:
         raise UserError(
             f"finetune.method = qlora: bitsandbytes quantises on NVIDIA only and this is {device.kind}: "
             "use lora"

@@ -26,6 +26,14 @@ def test_it_loads(path: Path) -> None:
     load(path)
 
 
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: p.stem)
+def test_where_training_waits_its_turn_the_engine_has_the_card(path: Path) -> None:
+    config = load(path)
+    assert config.devices.async_rounds == 0
+    assert config.devices.placement == "auto"
+    assert config.generate.gpu_memory_utilization >= 0.8
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_a_misspelt_key_is_refused_with_the_nearest_one(path: Path, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")

@@ -62,7 +62,7 @@ def main() -> None:
     found["peft"] = infer_device()
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}  # fmt: skip
     state = PartialState()
-    found["type"] = [state.distributed_type.value, ours.accelerate_type]
+    found["type"] = state.distributed_type.value
     found["backend"] = [state.backend, torch.distributed.get_backend(), ours.distributed_backend]
     found["device"] = str(state.device)
     total = torch.ones(3)

@@ -165,6 +165,8 @@ def test_to_dict_and_from_dict_are_inverse_through_json(data: dict[str, Any]) ->
         (["eval.panel=4", "eval.n=1"], ["eval.panel", "eval.n of 2"]),
         (["eval.panel=-1"], ["eval.panel", "0 or more"]),
         (["eval.rounds=[4, -1]"], ["eval.rounds"]),
+        (["eval.panel=4", "eval.panel_rounds=[0]"], ["eval.panel_rounds", "1 or more"]),
+        (["eval.panel_rounds=[3]"], ["eval.panel_rounds", "set eval.panel"]),
         (["finetune.steps_per_round=-1"], ["finetune.steps_per_round"]),
         (["finetune.tokens_per_round=-1"], ["finetune.tokens_per_round"]),
     ],

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,12 @@ from hypothesis import strategies as st
 from random_model import make_task, make_tokenizer
 
 from srs import config as configs
+from srs import models
 from srs.config import Config
 from srs.device import Device, detect
 from srs.engines.engine import Prompt
 from srs.engines.transformers_engine import TransformersEngine, choose
-from srs.engines.vllm_engine import lora_rank
+from srs.engines.vllm_engine import VllmEngine, lora_rank
 from srs.engines.worker import why_not_vllm
 from srs.generate import Generator, Policy, Request, Sampling, open_generator
 from srs.prompts import render
@@ -46,6 +49,32 @@ def _by_task(candidates: list[Candidate]) -> list[Candidate]:
 
 def _texts(candidates: list[Candidate]) -> list[str]:
     return [candidate.completion for candidate in _by_task(candidates)]
+
+
+def test_an_engine_that_cannot_start_is_no_fault_of_the_model_path(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM says by ValueError that memory is short: a replica that died, not unusable input."""
+
+    def start(_: object) -> None:
+        raise ValueError("Free memory on device cuda:0 (20.1/44.4 GiB) is less than desired")
+
+    vllm: Any = types.ModuleType("vllm")
+    vllm.EngineArgs, vllm.LLMEngine = dict, types.SimpleNamespace(from_engine_args=start)
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
+    config = _config(random_model, "vllm")
+    gpu = Device(kind="cuda", indices=("0",), threads=1)
+    with pytest.raises(ValueError, match=r"^Free memory"):
+        VllmEngine(config, models.locate(config.model), gpu, context=64, ends=[0], stops=())
+
+
+def test_generation_alone_asks_for_no_device_to_train_on(
+    random_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = Device(kind="cuda", indices=("0",), threads=1)
+    monkeypatch.setattr("srs.generate.devices.detect", lambda: gpu)
+    config = _config(random_model, devices={"train_processes": 4, "async_rounds": 1})
+    open_generator(config, tmp_path / "generate.log")
 
 
 @pytest.fixture(scope="module")

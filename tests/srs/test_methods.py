@@ -91,6 +91,27 @@ def test_a_method_learns_saves_and_goes_on(base: Base, tmp_path: Path, method: M
         sft(base, tuning, EXAMPLES, start=tmp_path, out=tmp_path / "5", seed=2)
 
 
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+def test_qlora_leaves_the_base_in_its_precision(
+    base: Base, source: models.ModelSource, tmp_path: Path, gradient_checkpointing: bool
+) -> None:
+    """On weights that bitsandbytes has not quantised: those that it leaves in bfloat16 are the same."""
+    import torch
+
+    model = models.load_model(source, configs.ModelConfig(dtype="bfloat16"), CPU)
+    base = dataclasses.replace(base, model=model)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    tuning = _tuning("qlora", gradient_checkpointing=gradient_checkpointing)
+    one = sft(base, tuning, EXAMPLES, start=None, out=tmp_path / "1", seed=1)
+    two = sft(base, tuning, EXAMPLES, start=tmp_path / "1", out=tmp_path / "2", seed=2)
+    assert one.loss is not None
+    assert two.loss is not None
+    assert two.loss < one.loss
+    assert {weight.dtype for weight in model.parameters()} == {torch.bfloat16}
+    assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
+    assert arguments(base, tuning, micro_batch_size=1, learning_rate=1e-3, seed=0)["bf16"]
+
+
 def _logits(model: Any) -> Any:
     import torch
 

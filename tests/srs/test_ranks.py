@@ -87,6 +87,14 @@ def test_a_failing_rank_ends_the_others_and_is_named(open_ranks: Any, tmp_path: 
         child.call("where", folder=str(tmp_path))
 
 
+def test_no_rank_is_left_once_it_is_closed(open_ranks: Any, tmp_path: Path) -> None:
+    """Each runs in a session of its own; what it held must be free for the engines at once."""
+    child = open_ranks(mib=200)
+    pids = _pids(child, tmp_path)
+    child.close()
+    assert [pid for pid in pids if not _gone(pid)] == []
+
+
 def test_a_killed_parent_takes_every_rank_along(tmp_path: Path) -> None:
     script = (
         "import os, sys, time\n"

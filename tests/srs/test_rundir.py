@@ -100,6 +100,35 @@ def test_more_rounds_are_not_another_config(tmp_path: Path) -> None:
         assert run.config.run.rounds == 4
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("devices.placement", "colocated"),
+        ("devices.replicas", "2"),
+        ("devices.tensor_parallel", "2"),
+        ("devices.train_devices", "1"),
+        ("devices.train_processes", "2"),
+        ("generate.gpu_memory_utilization", "0.5"),
+    ],
+)
+def test_a_run_may_go_on_with_other_devices(tmp_path: Path, key: str, value: str) -> None:
+    RunDir.create(tmp_path / "run", Config()).close()
+    for text in (
+        f"{key}={value}",
+        f"{key}={getattr(getattr(Config(), key.split('.')[0]), key.split('.')[1])}",
+    ):
+        with RunDir.resume(
+            tmp_path / "run", lambda c, text=text: configs.override(c, [text])
+        ) as run:
+            assert run.config == configs.override(Config(), [text])
+
+
+def test_how_far_generation_runs_ahead_is_what_the_run_is(tmp_path: Path) -> None:
+    RunDir.create(tmp_path / "run", Config()).close()
+    with pytest.raises(UserError, match=r"started with devices\.async_rounds = 0, not 1"):
+        RunDir.resume(tmp_path / "run", lambda c: configs.override(c, ["devices.async_rounds=1"]))
+
+
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     with RunDir.create(tmp_path / "run", Config()):
         code = (

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -229,6 +230,15 @@ def test_a_folder_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
         write_job(job(rows={"base": None, "mine": tmp_path}), tmp_path / "job")
 
 
+def test_full_weights_are_a_row_too(tmp_path: Path) -> None:
+    weights = tmp_path / "full"
+    weights.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (weights / name).write_text("{}")
+    out = written(tmp_path, rows={"base": None, "round2": weights})
+    assert sorted(p.name for p in (out / "adapters/round2").iterdir()) == ["config.json", "model.safetensors"]  # fmt: skip
+
+
 @pytest.mark.parametrize("tests", [{}, {"b": []}])
 def test_a_job_without_tests_is_refused(tests: dict, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--benchmark"):
@@ -265,6 +275,72 @@ def test_an_export_that_fails_leaves_the_old_job(tmp_path: Path) -> None:
         write_job(job(rows={"dpo": broken}), out)
     assert sorted(p.name for p in out.rglob("*")) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "job"]
+
+
+@pytest.mark.parametrize("named", ["here", "link"])
+def test_a_job_named_in_another_way_keeps_ianvs_results_too(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = written(tmp_path / "place")
+    (out / "workspace").mkdir()
+    (out / "workspace" / "rank.csv").write_text("1")
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    monkeypatch.chdir(out)
+    write_job(job(device="gpu"), Path() if named == "here" else link)
+    monkeypatch.chdir(tmp_path)
+    assert json.loads((out / "job.json").read_text())["device"] == "gpu"
+    assert (link / "workspace.1" / "rank.csv").read_text() == "1"
+    assert [p.name for p in (tmp_path / "place").iterdir()] == ["job"]
+
+
+def ranks(place: Path) -> list[str]:
+    return sorted(p.read_text() for p in place.rglob("rank.csv"))
+
+
+@pytest.mark.parametrize("refused", ["job", ".partial", "workspace.2"])
+def test_results_that_cannot_be_moved_are_not_lost(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = written(tmp_path)
+    for n in (1, 2):
+        (out / f"workspace.{n}").mkdir()
+        (out / f"workspace.{n}" / "rank.csv").write_text(str(n))
+    replace = Path.replace
+
+    def refuse(path: Path, target: Path) -> Path:
+        if refused in (path.name, path.suffix):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(UserError, match=r"job: .*: Permission denied"):
+        write_job(job(device="gpu"), out)
+    assert ranks(tmp_path) == ["1", "2"]
+    device = json.loads((out / "job.json").read_text())["device"]
+    assert device == ("gpu" if refused == "workspace.2" else "cpu")
+
+
+def test_an_old_job_that_cannot_be_deleted_loses_no_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = written(tmp_path)
+    (out / "workspace").mkdir()
+    (out / "workspace" / "rank.csv").write_text("1")
+    rmtree = shutil.rmtree
+
+    def of_another_user(path: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        rmtree(path, ignore_errors=True)
+
+    monkeypatch.setattr(shutil, "rmtree", of_another_user)
+    with pytest.raises(
+        UserError, match=r"the new job is there.* of the old one is in .*\.old: Perm"
+    ):
+        write_job(job(device="gpu"), out)
+    assert (out / "workspace.1" / "rank.csv").read_text() == "1"
+    assert json.loads((out / "job.json").read_text())["device"] == "gpu"
 
 
 def test_a_model_named_from_here_is_found_from_the_job(

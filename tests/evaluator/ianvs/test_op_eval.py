@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from job_tasks import adapter, job, task
+from job_tasks import adapter, config, job, task
 
 from evaluator.ianvs_job import write_job
 
@@ -192,9 +192,17 @@ def test_the_worker_runs_in_the_job_without_what_belongs_to_ianvs(
 def test_one_kind_of_device_is_visible(
     thin: Thin, device: str, base: dict[str, str], cuda: str, ascend: str
 ) -> None:
-    env = thin.op_eval.environment({"device": device, "project": ""}, base)
+    settings = {"device": device, "project": "", "config": config()}
+    env = thin.op_eval.environment(settings, base)
     assert env["CUDA_VISIBLE_DEVICES"] == cuda
     assert env["ASCEND_RT_VISIBLE_DEVICES"] == ascend
+
+
+def test_an_engine_of_several_devices_sees_as_many(thin: Thin) -> None:
+    settings = {"device": "npu", "project": "", "config": {"devices": {"tensor_parallel": 4}}}
+    assert thin.op_eval.environment(settings, {})["ASCEND_RT_VISIBLE_DEVICES"] == "0,1,2,3"
+    asked = {"SRS_DEVICES": "4,5"}
+    assert thin.op_eval.environment(settings, asked)["ASCEND_RT_VISIBLE_DEVICES"] == "4,5"
 
 
 def test_a_device_of_another_name_is_refused(thin: Thin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
