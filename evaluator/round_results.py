@@ -20,7 +20,8 @@ from evaluator.lifelong import Observation, measured, report
 from srs.types import UserError
 
 PANEL_NOTE = (
-    "tasks of the panel, drawn by hash; measured at every evaluation with eval.n samples each"
+    "tasks of the panel, the first that come up as new ones; measured with eval.n samples each at every "
+    "evaluation and in eval.panel_rounds"
 )
 PRACTICE_NOTE = (
     "tasks by the round that first practised them; measured by the candidates that the next round drew, "
@@ -67,8 +68,7 @@ def _panel(run: Path, rounds: list[int], first: dict[str, int]) -> dict[str, Any
     seen: list[Observation] = []
     rows: list[int] = []
     for number in rounds:
-        path = _round(run, number) / "evaluation.json"
-        panel = _json(path).get("panel") if path.is_file() else None
+        panel = _measured_panel(_round(run, number))
         if panel:
             rows.append(number)
             seen += [
@@ -80,6 +80,13 @@ def _panel(run: Path, rounds: list[int], first: dict[str, int]) -> dict[str, Any
     if not counted or rows[0] != 0:
         return None
     return {"source": PANEL_NOTE, **report(measured(counted, rows, seen))}
+
+
+def _measured_panel(round: Path) -> dict[str, Any]:
+    """Of an evaluation, or of the panel alone; empty when neither was due."""
+    files = (round / "evaluation.json", round / "panel.json")
+    panel: dict[str, Any] = next((_json(f).get("panel") or {} for f in files if f.is_file()), {})
+    return panel
 
 
 def _round(run: Path, number: int) -> Path:

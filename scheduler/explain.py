@@ -86,6 +86,14 @@ def _summary(steps: Sequence[Step]) -> list[str]:
     card = steps[-1].after
     if card is not None:
         place = f"due in round {card.due_round}" if card.status == "active" else "left to audits"
+        if steps[-1].review.kind == "probe":
+            *_, baseline = itertools.takewhile(
+                lambda step: step.review.kind == "probe", reversed(steps)
+            )
+            since = baseline.review.round
+            place = (
+                f"but frozen since round {since}: never practised or audited again, only measured"
+            )
         lines.append(
             f"{card.status}, {place}; reviews {card.n_reviews}, lapses {card.lapses}, "
             f"successes in a row {card.streak}"

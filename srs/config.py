@@ -91,6 +91,7 @@ class GenerateConfig:
     top_p: float = 0.95
     max_tokens: int = 512
     gpu_memory_utilization: float = 0.85
+    """Share of a device's memory that an engine takes. Where training takes turns, nothing else is there."""
     kv_cache_gib: int = 1
     """vLLM's cache on a CPU."""
     batch_size: int = 64
@@ -169,8 +170,10 @@ class EvalConfig:
     """Evaluate after exactly these rounds, instead of ``every``; before the first and after the last
     always."""
     panel: int = 0
-    """Measure so many training tasks, drawn by hash, with ``n`` samples at every evaluation: what a run
-    forgets. They are trained on like any other."""
+    """Measure so many training tasks, the first that come up as new ones, with ``n`` samples at every
+    evaluation: what a run forgets. They are trained on like any other."""
+    panel_rounds: tuple[int, ...] = ()
+    """Measure the panel, and nothing else, after these rounds too."""
 
     def due(self, round: int) -> bool:
         """Whether to evaluate after this round. The last round of a run is evaluated anyway."""
@@ -316,6 +319,8 @@ def _check_bounds(c: Config, where: str) -> None:
         (all(round >= 0 for round in c.eval.rounds), "eval.rounds", "must each be 0 or more"),
         (c.eval.panel >= 0, "eval.panel", "must be 0 or more"),
         (not c.eval.panel or c.eval.n >= 2, "eval.panel", "needs eval.n of 2 or more: one half picks what is mastered, the other measures it"),
+        (all(round >= 1 for round in c.eval.panel_rounds), "eval.panel_rounds", "must each be 1 or more"),
+        (not c.eval.panel_rounds or bool(c.eval.panel), "eval.panel_rounds", "needs a panel: set eval.panel"),
     )  # fmt: skip
     for ok, key, rule in rules:
         if not ok:

@@ -16,8 +16,11 @@ Evaluation = dict[str, Any]
 
 ``pass_at_1`` is greedy; ``pass_at_k`` maps k = 1…n to the unbiased estimate from n samples; each with
 its 95% interval over tasks (`evaluator.metrics.mean_with_interval`). ``per_task``: [passed, 1]; ``sampled_per_task``: [passed, n].
-``panel``, when there is one: each panel task's n samples in two halves, [[passed, n // 2], [passed, rest]].
+``panel``, when there is one, as `measure_panel` gives it.
 """
+Panel = dict[str, Any]
+"""``policy, round, n, temperature, panel``; the last one: each panel task's n samples in two halves,
+[[passed, n // 2], [passed, rest]]."""
 
 
 def evaluate(
@@ -39,17 +42,11 @@ def evaluate(
     The sampling seeds don't depend on the round, so two policies are compared on the same streams.
     """
 
-    def roll_out(n: int, temperature: float, phase: str, tasks: Sequence[Task] = tasks) -> Rollout:
-        sampling = Sampling(
-            n=n,
-            temperature=temperature,
-            top_p=generate_config.top_p if temperature else 1.0,
-            max_tokens=generate_config.max_tokens,
-        )
+    def roll_out(n: int, temperature: float, phase: str) -> Rollout:
         return roller.roll_out(
             tasks,
             policy=policy,
-            sampling=sampling,
+            sampling=_sampling(n, temperature, generate_config),
             round=0,
             phase=phase,
             advance=advance,
@@ -80,12 +77,59 @@ def evaluate(
             for k in range(1, eval_config.n + 1)
         }
     if panel:
-        samples = roll_out(eval_config.n, eval_config.temperature, "evaluate-panel", panel)
-        result["panel"] = {
+        result["panel"] = measure_panel(
+            roller,
+            panel,
+            policy=policy,
+            round=round,
+            eval_config=eval_config,
+            generate_config=generate_config,
+            advance=advance,
+            known=known,
+        )["panel"]
+    return result
+
+
+def measure_panel(
+    roller: Roller,
+    panel: Sequence[Task],
+    *,
+    policy: Policy,
+    round: int,
+    eval_config: EvalConfig,
+    generate_config: GenerateConfig,
+    advance: Callable[[int], None],
+    known: Known | None = None,
+) -> Panel:
+    """``eval_config.n`` samples for each task, from the same streams after every round."""
+    samples = roller.roll_out(
+        panel,
+        policy=policy,
+        sampling=_sampling(eval_config.n, eval_config.temperature, generate_config),
+        round=0,
+        phase="evaluate-panel",
+        advance=advance,
+        known=known,
+    )
+    return {
+        "policy": policy.name,
+        "round": round,
+        "n": eval_config.n,
+        "temperature": eval_config.temperature,
+        "panel": {
             task: halves([verdict.passed for _, verdict in graded])
             for task, graded in samples.by_task().items()
-        }
-    return result
+        },
+    }
+
+
+def _sampling(n: int, temperature: float, generate_config: GenerateConfig) -> Sampling:
+    return Sampling(
+        n=n,
+        temperature=temperature,
+        top_p=generate_config.top_p if temperature else 1.0,
+        max_tokens=generate_config.max_tokens,
+    )
 
 
 def halves(passed: Sequence[bool]) -> list[list[int]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from memory.store import Store
 from sandbox.modules import importable_modules
 from sandbox.pool import open_sandbox
 from sandbox.runner import Sandbox
+from scheduler.frozen import is_marked
 from scheduler.policies import policy as scheduling_policy
 from srs import report
 from srs import tasks as tasks_module
 from srs.config import Config
 from srs.device import detect
 from srs.environment import cache_dir, environment
-from srs.evaluation import Evaluation, evaluate
+from srs.evaluation import Evaluation, Panel, evaluate, measure_panel
 from srs.finetune import Tuner, open_tuner
 from srs.generate import Generator, Policy, Sampling, open_generator
 from srs.placement import place
@@ -97,13 +99,20 @@ class Lab:
 
     @functools.cached_property
     def panel(self) -> list[Task]:
-        """Training tasks that every evaluation measures as well: the same under every policy and seed."""
-        config = self.config
-        return (
-            draw(list(self.tasks.values()), config.eval.panel, config.tasks.split_seed)
-            if config.eval.panel
-            else []
-        )
+        """Training tasks that evaluations measure as well: the first of those that the run's new tasks are
+        drawn from, so that they are practised early on. The same under every policy of a seed, hence
+        without groups that may be frozen. A run keeps the panel that it began with.
+        """
+        n, seed = self.config.eval.panel, self.config.run.seed
+        chosen: Iterable[str] = ()
+        if n and (begun := sorted(self.run.path.glob("rounds/*/evaluation.json"))):
+            chosen = self.run.read_json(str(begun[0].relative_to(self.run.path)))["panel"]
+        elif n:
+            lot = self.memory.new_ids(len(self.tasks))
+            free = (task for task in lot if not is_marked(self.tasks[task].group, seed))
+            chosen = itertools.islice(free, n)
+        kept = frozenset(chosen)
+        return [task for task in self.tasks.values() if task.id in kept]
 
     def evaluate(self, policy: Policy, round: int) -> Evaluation:
         n = self.config.eval.n
@@ -119,6 +128,20 @@ class Lab:
                 advance=advance,
                 known=self.known_verdicts,
                 panel=self.panel,
+            )
+
+    def measure_panel(self, policy: Policy, round: int) -> Panel:
+        total = len(self.panel) * self.config.eval.n
+        with self.progress.phase("evaluate", total, unit="candidates") as advance:
+            return measure_panel(
+                self.roller,
+                self.panel,
+                policy=policy,
+                round=round,
+                eval_config=self.config.eval,
+                generate_config=self.config.generate,
+                advance=advance,
+                known=self.known_verdicts,
             )
 
     def refresh_report(self) -> None:

@@ -2,7 +2,7 @@
 
     config.json  environment.json  memory.sqlite  metrics.jsonl  report.html
     pairs.jsonl  tasks_dropped.jsonl  dpo.json
-    rounds/0001/{plan.json, candidates.jsonl, verdicts.jsonl, train.json, evaluation.json, seconds.json}
+    rounds/0001/{plan.json, candidates.jsonl, verdicts.jsonl, train.json, evaluation.json, panel.json, seconds.json}
     adapters/0001/ … adapters/dpo/      evaluation/{base,sft,dpo,comparison}.json
 
 Files are written under a temporary name, flushed to disk, and renamed; the last file of a phase is its

@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srs import config as configs
+from srs import ending
+from srs.child import ChildError
 from srs.config import Config
 from srs.rundir import RunDir
 from srs.types import RoundPlan, UserError, to_json
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = Path(__file__).parents[1] / "configs" / "tiny.toml"
 RUNS = Path("runs")
-EXIT_CRASHED, EXIT_UNUSABLE, EXIT_SANDBOX, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
 def train(lab: Lab) -> None:
@@ -162,6 +163,8 @@ def close_round(lab: Lab, plan: RoundPlan, rollout: Rollout) -> None:
     evaluation = None
     if is_last_round(lab) or lab.config.eval.due(number):
         evaluation = evaluate_after(lab, number)
+    elif number in lab.config.eval.panel_rounds:
+        measure_panel_after(lab, number)
     record = round_record(lab.run, lab.planner, plan, rollout, evaluation)
     lab.run.add_metrics(record)
     lab.progress.round_done(record)
@@ -182,6 +185,15 @@ def evaluate_after(lab: Lab, number: int) -> Evaluation:
         lab.run.write_json(name, evaluation)
     result: Evaluation = lab.run.read_json(name)
     return result
+
+
+def measure_panel_after(lab: Lab, number: int) -> None:
+    """The panel alone, between two evaluations."""
+    name = f"{lab.run.round(number)}/panel.json"
+    if not lab.run.has(name):
+        with lab.run.timed(number, "eval"):
+            measured = lab.measure_panel(lab.policy(before=number + 1), number)
+        lab.run.write_json(name, measured)
 
 
 def prefer(lab: Lab) -> None:
@@ -274,14 +286,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 train(lab)
         except SandboxError as e:
             return _fail(
-                f"the sandbox is broken: {e}; nothing was recorded for it", EXIT_SANDBOX, run
+                f"the sandbox is broken: {e}; nothing was recorded for it", ending.SANDBOX, run
             )
     except UserError as e:
         if run is not None and run.discard_unstarted():
             run = None
-        return _fail(str(e), EXIT_UNUSABLE, run)
+        return _fail(str(e), ending.UNUSABLE, run)
+    except ChildError as e:
+        return _fail(str(e), ending.CRASHED, run)
     except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED, run)
+        return _fail("interrupted", ending.INTERRUPTED, run)
     return 0
 
 

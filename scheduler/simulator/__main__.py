@@ -166,7 +166,7 @@ def read_run(folder: Path) -> RecordedRun:
     size = scheduler.get("tasks_per_round", SchedulerConfig().tasks_per_round)
     rounds: list[RecordedRound] = []
     for part in sorted((folder / "rounds").glob("[0-9]*")):
-        number, evaluation = int(part.name), part / "evaluation.json"
+        number = int(part.name)
         if number and not (part / "verdicts.jsonl").exists():
             break
         reviews: tuple[Review, ...] = ()
@@ -179,8 +179,9 @@ def read_run(folder: Path) -> RecordedRun:
                 raise UserError(
                     f"{verdicts}: not the verdicts of {part / 'plan.json'}: {e!r}"
                 ) from e
-        seen = evaluations_of(_json(evaluation), number) if evaluation.exists() else ()
-        rounds.append(RecordedRound(reviews=reviews, evaluations=seen))
+        measured = [f for name in ("evaluation.json", "panel.json") if (f := part / name).exists()]
+        seen = [review for file in measured for review in evaluations_of(_json(file), number)]
+        rounds.append(RecordedRound(reviews=reviews, evaluations=tuple(seen)))
     if not any(part.reviews for part in rounds):
         raise UserError(f"{folder}: no finished round: give a run directory of srs.train")
     return RecordedRun(name=folder.name, tasks_per_round=size, rounds=tuple(rounds))

@@ -47,7 +47,7 @@ def reviews_of(plan: RoundPlan, verdicts: Iterable[Mapping[str, Any]]) -> tuple[
 
 
 def evaluations_of(evaluation: Mapping[str, Any], round: int) -> tuple[Review, ...]:
-    """The sampled counts of an ``evaluation.json``: held-out tasks and, when there is one, the panel.
+    """The sampled counts of an ``evaluation.json`` or ``panel.json``: held-out tasks and, when there is one, the panel.
 
     Greedy answers are left out: they follow another law than the candidates that practice sees.
     """

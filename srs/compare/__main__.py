@@ -41,7 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             agreed = protocol.read(arguments.out)
         else:
             config = configs.load(arguments.config or DEFAULT_CONFIG, arguments.set)
-            agreed = protocol.agree(arguments.out, wanted(arguments, config))
+            agreed = protocol.agree(
+                arguments.out,
+                wanted(arguments, config),
+                allow_other_code=arguments.allow_other_code,
+            )
             failures = run(agreed, config, arguments.out, arguments.jobs)
         conclude(agreed, arguments.out)
     except UserError as e:
@@ -49,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"srs.compare: {e}", file=sys.stderr)
         return EXIT_FAILED if failures else EXIT_UNUSABLE
     except KeyboardInterrupt:
-        words = sys.argv[1:] if argv is None else argv
+        asked = sys.argv[1:] if argv is None else argv
         print("srs.compare: interrupted; the runs stopped after their last complete phase", file=sys.stderr)  # fmt: skip
-        print(f"continue with: python -m srs.compare {shlex.join(words)}", file=sys.stderr)
+        print(f"continue with: python -m srs.compare {shlex.join(asked)}", file=sys.stderr)
         return EXIT_INTERRUPTED
     _complain(failures)
     return EXIT_FAILED if failures else 0
@@ -69,6 +73,7 @@ def wanted(arguments: argparse.Namespace, config: Config) -> Protocol:
         rounds=arguments.rounds,
         seed_batches=(tuple(range(first, first + arguments.seeds)),),
         config=config,
+        codes=(protocol.this_code(),),
     )
     for arm in found.arms:
         arm.config(config, seed=first, rounds=arguments.rounds)  # every override, before any run
@@ -96,7 +101,7 @@ def run(agreed: Protocol, config: Config, out: Path, jobs: int) -> list[Failure]
 
 def conclude(agreed: Protocol, out: Path) -> None:
     """Analyse the finished runs; write and print the tables and the verdict. Raises UserError."""
-    from srs.compare import page, plots, results, runner, verdict
+    from srs.compare import page, plots, results, runner, verdict, words
     from srs.compare.analysis import analyse
 
     finished = [
@@ -111,15 +116,16 @@ def conclude(agreed: Protocol, out: Path) -> None:
         level=protocol.LEVEL,
         resamples=protocol.RESAMPLES,
         lags=protocol.LAGS,
+        averaged=protocol.AVERAGED,
     )
     judged = verdict.judge(found)
     table = page.table_md(found)
-    words = verdict.verdict_md(found, judged, agreed.seed_batches)
+    text = words.verdict_md(found, judged, agreed)
     protocol.write_whole(out / "results.json", json.dumps({**found, "verdict": judged}, indent=1) + "\n")  # fmt: skip
     protocol.write_whole(out / "table.md", table)
-    protocol.write_whole(out / "verdict.md", words)
+    protocol.write_whole(out / "verdict.md", text)
     files = [out / "results.json", out / "table.md", out / "verdict.md", *plots.write(found, out)]
-    print(f"\n{table}\n{words}")
+    print(f"\n{table}\n{text}")
     print(f"written: {', '.join(map(str, files))}")
 
 
@@ -146,7 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run.seed and the N - 1 after it; default 5",
     )
     parser.add_argument(
-        "--rounds", type=int, default=20, metavar="N", help="of each run; default 20"
+        "--rounds", type=int, default=40, metavar="N", help="of each run; default 40"
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="new, or one to go on with"
@@ -170,6 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--analyze-only", action="store_true", help="run nothing: judge what is finished in --out"
+    )
+    parser.add_argument(
+        "--allow-other-code",
+        action="store_true",
+        help="go on although another commit began the comparison; the verdict says so",
     )
     return parser
 

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from scheduler.policies import policy
 from srs.compare import forgetting, recall
-from srs.compare.arms import CONTROLS, TARGET, Arm
+from srs.compare.arms import Arm
 from srs.compare.bootstrap import interval, p_value
 from srs.compare.curves import areas, candidates_to_target, curve
+from srs.compare.forgetting import Falls
+from srs.compare.gaps import gaps
 from srs.compare.results import RunResult, Spent
-from srs.compare.table import Table, tabulate
+from srs.compare.table import Pool, Table, tabulate
 
 Results = dict[str, Any]
-"""``seeds, n_tasks, samples, level``; ``arms``: name → what `of_arm` gives; ``notes``: budgets that differ.
+"""``seeds, n_tasks, n_panel, samples, level, averaged``; ``arms``: name → what `of_arm` gives; ``notes``:
+budgets that differ; ``commits``: of the code, with how many runs each made.
 
 Pass rates are shares in 0…1, candidates are practised ones, forgetting is a fall of the pass rate.
 """
 EQUAL: Final = ("rounds", "candidates", "sft_steps", "dpo_pairs")
 TOKEN_TOLERANCE: Final = 0.01
 """Rounds end on whole examples, so that tokens can't be quite equal."""
+MIN_FALLS: Final = 10
+"""Resampling a few falls gives intervals that are much too narrow."""
 
 
 def analyse(
@@ -33,27 +40,47 @@ def analyse(
     level: float,
     resamples: int,
     lags: Sequence[int],
+    averaged: int,
 ) -> Results:
-    """Compare the seeds that every arm has finished.
+    """Compare the seeds that every arm has finished, by their last ``averaged`` evaluations.
 
     Raises UserError when there is no such seed, or runs were not measured on the same held-out tasks.
     """
-    table = tabulate(runs, arms, level=level, resamples=resamples, lags=lags)
+    table = tabulate(runs, arms, level=level, resamples=resamples, lags=lags, averaged=averaged)
+    everything = [run for found in table.runs.values() for run in found]
+    on_panel = {
+        lag: falls(
+            table, table.panel, functools.partial(forgetting.panel_falls, lag=lag, lags=lags)
+        )
+        for lag in lags
+    }
+    frozen = {
+        lag: falls(table, table.frozen, functools.partial(forgetting.frozen_falls, lag=lag))
+        for lag in lags
+    }
     return {
         "seeds": list(table.seeds),
         "n_tasks": len(table.tasks),
-        "n_panel": len(table.panel),
+        "n_panel": max(len(panel) for run in everything for panel in [{}, *run.panels.values()]),
         "samples": max(n for _, n in table.runs[arms[0].name][0].final.held_out.values()),
         "level": level,
-        "arms": {arm.name: of_arm(table, arm) for arm in arms},
+        "averaged": averaged,
+        "arms": {
+            arm.name: {
+                **of_arm(table, arm),
+                "forgetting": {str(lag): on_panel[lag].get(arm.name) for lag in lags},
+                "frozen": {str(lag): frozen[lag].get(arm.name) for lag in lags},
+            }
+            for arm in arms
+        },
         "notes": unequal_budgets(table),
+        "commits": dict(Counter(run.commit for run in everything)),
     }
 
 
 def of_arm(table: Table, arm: Arm) -> dict[str, Any]:
-    """Everything about one arm, with its differences to each control and to the target arm."""
-    runs, others = table.runs[arm.name], [*CONTROLS, TARGET]
-    others = [name for name in others if name in table.runs and name != arm.name]
+    """Everything about one arm, with its differences to each arm that isn't spaced."""
+    runs = table.runs[arm.name]
     rates = table.rates(arm.name)
     dpo = [run.after_dpo for run in runs if run.after_dpo is not None]
     return {
@@ -62,16 +89,18 @@ def of_arm(table: Table, arm: Arm) -> dict[str, Any]:
         "spaced": arm.is_spaced,
         "final": dataclasses.asdict(table.mean(rates)),
         "final_by_seed": [float(row.mean()) for row in rates],
+        "last": dataclasses.asdict(table.mean(table.last_rates(arm.name))),
         "greedy": sum(run.final.greedy for run in runs) / len(runs),
         "after_dpo": dataclasses.asdict(table.mean(np.array([table.row(c) for c in dpo])))
         if len(dpo) == len(runs)
         else None,
         "area": dataclasses.asdict(table.mean(areas(table, arm.name))),
         "curve": curve(table, arm.name),
-        "differences": {name: difference(table, arm.name, name) for name in others},
+        "differences": {
+            name: difference(table, arm.name, name) for name in unspaced(table, arm.name)
+        },
         "candidates_to_target": candidates_to_target(table, arm.name),
-        "forgetting": {str(lag): forgotten(table, arm.name, lag, others) for lag in table.lags},
-        "frozen": frozen(runs),
+        "gaps": gaps(runs),
         "log_loss": log_losses(runs),
         "spent": spent(runs),
     }
@@ -90,39 +119,36 @@ def difference(table: Table, arm: str, other: str) -> dict[str, Any]:
     }
 
 
-def forgotten(table: Table, arm: str, lag: int, others: Sequence[str]) -> dict[str, Any] | None:
-    """Mean fall on the panel at one lag, and its differences; None when nothing was mastered before.
+def unspaced(table: Table, arm: str) -> list[str]:
+    """The arms that ``arm`` is compared with."""
+    return [other.name for other in table.arms if not other.is_spaced and other.name != arm]
 
-    ``n``: (task, evaluation) pairs over all seeds.
+
+def falls(
+    table: Table, pool: Pool | None, of_runs: Callable[[Sequence[RunResult], Sequence[str]], Falls]
+) -> Mapping[str, dict[str, Any]]:
+    """By arm: the mean fall of the pass rate, ``n`` falls over all seeds, and the differences between arms.
+
+    Seeds and tasks are resampled, the same for all arms. An arm of fewer than `MIN_FALLS` is left out.
     """
-    if table.panel_draws is None:
-        return None
-    ours = forgetting.falls(table.runs[arm], table.panel, lag)
-    if not ours.n:
-        return None
-    ratios = table.panel_draws.ratios(ours.sums, ours.counts)
-    differences = {}
-    for other in others:
-        theirs = forgetting.falls(table.runs[other], table.panel, lag)
-        if theirs.n:
-            apart = ratios - table.panel_draws.ratios(theirs.sums, theirs.counts)
-            differences[other] = interval(ours.mean - theirs.mean, apart, table.level)
-    return {
-        **dataclasses.asdict(interval(ours.mean, ratios, table.level)),
-        "n": ours.n,
-        "differences": {name: dataclasses.asdict(d) for name, d in differences.items()},
-    }
-
-
-def frozen(runs: Sequence[RunResult]) -> dict[str, dict[str, float]]:
-    """By lag: the mean fall of the frozen tasks, pooled over the seeds, and how many there were."""
-    found: dict[str, dict[str, float]] = {}
-    for lag in sorted({lag for run in runs for lag in run.frozen}):
-        pooled = [run.frozen[lag] for run in runs if lag in run.frozen]
-        n = sum(n for _, n in pooled)
-        if n:
-            found[str(lag)] = {"value": sum(fall * k for fall, k in pooled) / n, "n": n}
-    return found
+    if pool is None:
+        return {}
+    found = {name: of_runs(runs, pool.tasks) for name, runs in table.runs.items()}
+    found = {name: fall for name, fall in found.items() if fall.n >= MIN_FALLS}
+    ratios = {name: pool.draws.ratios(fall.sums, fall.counts) for name, fall in found.items()}
+    results: dict[str, dict[str, Any]] = {}
+    for name, fall in found.items():
+        differences = {}
+        for other in unspaced(table, name):
+            if other in found and np.isfinite(apart := ratios[name] - ratios[other]).any():
+                value = fall.mean - found[other].mean
+                differences[other] = dataclasses.asdict(interval(value, apart, table.level))
+        results[name] = {
+            **dataclasses.asdict(interval(fall.mean, ratios[name], table.level)),
+            "n": fall.n,
+            "differences": differences,
+        }
+    return results
 
 
 def log_losses(runs: Sequence[RunResult]) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ def areas(table: Table, arm: str) -> Array:
 
 
 def curve(table: Table, arm: str) -> list[dict[str, Any]]:
-    """Pass@1 with its interval at each evaluation that all runs of the comparison have."""
+    """Pass@1 with its interval at each evaluation that all runs of the arm have."""
     return [
         {"round": round, "candidates": candidates, **dataclasses.asdict(table.mean(rates))}
         for round, candidates, rates in points(table, arm)
@@ -41,8 +41,9 @@ def candidates_to_target(table: Table, arm: str) -> dict[str, Any] | None:
     """Practised candidates until the arm's curve first reaches the target arm's final pass@1.
 
     Linear between evaluations. ``value``, ``low``, ``high``: None = not reached with the budget.
-    ``share``: of all the candidates that the target arm used. ``reached``: the share of resamples that
-    reach the target, which is resampled with them. No result at all without the target arm.
+    ``share``: of all the candidates that the target arm used, with ``share_low`` and ``share_high``.
+    ``reached``: the share of resamples that reach the target, which is resampled with them. No result at
+    all without the target arm.
     """
     if TARGET not in table.runs:
         return None
@@ -59,7 +60,10 @@ def candidates_to_target(table: Table, arm: str) -> dict[str, Any] | None:
         "value": _finite(value),
         "low": _finite(low),
         "high": _finite(high),
-        "share": _finite(value / total) if total else None,
+        **{
+            key: _finite(candidates / total) if total else None
+            for key, candidates in (("share", value), ("share_low", low), ("share_high", high))
+        },
         "reached": float(np.isfinite(resampled).mean()),
     }
 
@@ -78,9 +82,8 @@ def crossing(spent: Array, curves: Array, targets: Array) -> Array:
 
 
 def points(table: Table, arm: str) -> list[tuple[int, float, Array]]:
-    """(round, mean candidates, rates (S, T)) at each evaluation that all runs have."""
-    everything = [run for runs in table.runs.values() for run in runs]
-    rounds = set.intersection(*({m.round for m in run.measurements} for run in everything))
+    """(round, mean candidates, rates (S, T)) at each evaluation that all runs of the arm have."""
+    rounds = set.intersection(*({m.round for m in run.measurements} for run in table.runs[arm]))
     found = []
     for round in sorted(rounds):
         measured: list[Measurement] = [

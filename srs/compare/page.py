@@ -18,16 +18,18 @@ def table_md(results: Mapping[str, Any]) -> str:
     parts = [
         f"{n_seeds} seed{'s' * (n_seeds != 1)} ({', '.join(map(str, results['seeds']))}), "
         f"{results['n_tasks']} held-out tasks, {results['samples']} samples each. Differences in points, "
-        f"paired by seed and task. In brackets: {level} bootstrap intervals.",
+        f"paired by seed and task. In brackets: {level} bootstrap intervals. Final pass@1 is the mean over the "
+        f"last {results['averaged']} evaluations; that of the last one alone is noisier.",
         _table(
             [
-                "arm", "final pass@1", *(f"against {name}" for name in others), "area under the curve",
+                "arm", "final pass@1", "of the last alone", *(f"against {name}" for name in others), "area under the curve",
                 f"candidates to {TARGET}'s final", "log-loss (constant)",
             ],
             (
                 [
                     f"{name}{' (spaced)' * arm['spaced']}",
                     _share(arm["final"]),
+                    _share(arm["last"]),
                     *(_difference(arm["differences"].get(other)) for other in others),
                     _share(arm["area"]),
                     _reach(arm["candidates_to_target"]),
@@ -55,39 +57,36 @@ def table_md(results: Mapping[str, Any]) -> str:
 
 
 def _forgetting(results: Mapping[str, Any], arms: Mapping[str, Any]) -> Iterable[str]:
-    lags = list(next(iter(arms.values()))["forgetting"])
-    if any(arm["forgetting"][lag] for arm in arms.values() for lag in lags):
+    if any(fall for arm in arms.values() for fall in arm["forgetting"].values()):
         yield (
-            f"Forgetting on {results['n_panel']} training tasks that every evaluation measures: the mean "
-            "fall of the pass rate, in points, of those that looked mastered so many rounds before."
+            f"Forgetting on {results['n_panel']} training tasks of each seed: the mean fall of the pass "
+            "rate, in points, of those that were practised and looked mastered so many rounds before, "
+            "and how many falls. Every lag starts from the same rounds."
         )
-        yield _table(
-            ["arm", *(f"lag {lag}" for lag in lags)],
-            (
-                [name, *(_difference(arm["forgetting"][lag]) for lag in lags)]
-                for name, arm in arms.items()
-            ),
+        yield _by_lag(arms, "forgetting")
+    elif results["n_panel"]:
+        yield (
+            "Forgetting is not measured: no round after which the panel was measured has others at every "
+            "lag behind it, or too little was mastered by then."
         )
-    if any(arm["frozen"] for arm in arms.values()):
+    if any(fall for arm in arms.values() for fall in arm["frozen"].values()):
         yield (
             "Forgetting without review: tasks taken out of practice once mastered, against a second "
             "baseline; points, and how many tasks over all seeds."
         )
-        yield _table(
-            ["arm", *(f"lag {lag}" for lag in lags)],
-            (
-                [
-                    name,
-                    *(
-                        f"{100 * f['value']:+.1f} ({f['n']:.0f})"
-                        if (f := arm["frozen"].get(lag))
-                        else NONE
-                        for lag in lags
-                    ),
-                ]
-                for name, arm in arms.items()
-            ),
-        )
+        yield _by_lag(arms, "frozen")
+
+
+def _by_lag(arms: Mapping[str, Any], key: str) -> str:
+    lags = list(next(iter(arms.values()))[key])
+    return _table(
+        ["arm", *(f"lag {lag}" for lag in lags)],
+        ([name, *(_fall(arm[key][lag]) for lag in lags)] for name, arm in arms.items()),
+    )
+
+
+def _fall(fall: Mapping[str, float] | None) -> str:
+    return NONE if fall is None else f"{_difference(fall)} ({fall['n']:.0f})"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

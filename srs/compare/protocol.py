@@ -12,41 +12,51 @@ from typing import Any, Final, Self
 from srs import config as configs
 from srs.compare.arms import CONTROLS, SPACED, TARGET, Arm
 from srs.config import Config
+from srs.environment import environment
 from srs.rundir import MAY_CHANGE
 from srs.types import UserError, to_json
 
 FILE: Final = "protocol.json"
 RULE: Final = (
     "Spacing helps only if a spaced arm beats both random_review and learnability on final held-out "
-    "pass@1, with the paired bootstrap 95% interval of each difference above 0."
+    "pass@1, averaged over the last three evaluations, with the paired bootstrap 95% interval of each "
+    "difference above 0."
 )
+AVERAGED: Final = 3
+"""Evaluations: a single one is too noisy to judge by (docs/experiments/README.md)."""
 LEVEL: Final = 0.95
 RESAMPLES: Final = 10_000
 MIN_SEEDS: Final = 5
 LAGS: Final = (1, 2, 4, 8)
-"""Rounds between two evaluations, for forgetting."""
+"""Rounds between two looks at the panel, for forgetting; each starts from the same rounds."""
 ANALYSIS: Final[dict[str, Any]] = {
     "rule": RULE,
     "spaced": list(SPACED),
     "controls": list(CONTROLS),
     "target": TARGET,
+    "averaged": AVERAGED,
     "level": LEVEL,
     "resamples": RESAMPLES,
     "min_seeds": MIN_SEEDS,
     "lags": list(LAGS),
 }
+UNKNOWN: Final = "unknown"
 OWN = ("run.seed", "run.rounds", "scheduler.policy")
 """Keys of the common config that the protocol or the arms decide."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """``seed_batches``: the seeds asked for first, then those that later calls added."""
+    """``seed_batches``: the seeds asked for first, then those that later calls added.
+
+    ``codes``: the commit that began the comparison, then those that went on with it (`this_code`).
+    """
 
     arms: tuple[Arm, ...]
     rounds: int
     seed_batches: tuple[tuple[int, ...], ...]
     config: Config
+    codes: tuple[str, ...]
     analysis: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(ANALYSIS))
 
     @property
@@ -59,6 +69,7 @@ class Protocol:
             "rounds": self.rounds,
             "seed_batches": [list(batch) for batch in self.seed_batches],
             "config": _common(configs.to_dict(self.config)),
+            "codes": list(self.codes),
             "analysis": self.analysis,
         }
 
@@ -74,15 +85,17 @@ class Protocol:
                 rounds=obj["rounds"],
                 seed_batches=tuple(tuple(batch) for batch in obj["seed_batches"]),
                 config=configs.from_dict(obj["config"], where),
+                codes=tuple(obj["codes"]),
                 analysis=obj["analysis"],
             )
         except (KeyError, TypeError) as e:
             raise UserError(f"{where}: damaged: {e!r}; use a new --out") from e
 
-    def extended(self, wanted: Protocol, where: str) -> Protocol:
-        """This protocol with the seeds that ``wanted`` adds.
+    def extended(self, wanted: Protocol, where: str, *, allow_other_code: bool) -> Protocol:
+        """This protocol with the seeds that ``wanted`` adds, and its code.
 
-        Raises UserError when the two differ in anything else, or ``wanted`` lacks a seed.
+        Raises UserError when the two differ in anything else, ``wanted`` lacks a seed, or its code is
+        another and that isn't allowed.
         """
         for key, before, after in _differences(self, wanted):
             raise UserError(
@@ -96,16 +109,28 @@ class Protocol:
             )
         added = tuple(seed for seed in wanted.seeds if seed not in self.seeds)
         batches = (*self.seed_batches, added) if added else self.seed_batches
-        return dataclasses.replace(self, seed_batches=batches)
+        others = tuple(code for code in wanted.codes if code not in self.codes)
+        if others and not allow_other_code:
+            raise UserError(
+                f"{where}: this comparison was begun by the code of commit {self.codes[0]}, and this is "
+                f"{others[0]}; check that out, judge what is finished with --analyze-only, or add "
+                "--allow-other-code"
+            )
+        return dataclasses.replace(self, seed_batches=batches, codes=self.codes + others)
 
 
-def agree(out: Path, wanted: Protocol) -> Protocol:
+def this_code() -> str:
+    """The commit that runs here, with ``+changes`` when it isn't clean; ``unknown`` outside a checkout."""
+    return environment()["commit"] or UNKNOWN
+
+
+def agree(out: Path, wanted: Protocol, *, allow_other_code: bool = False) -> Protocol:
     """Write the protocol of a new comparison, or extend the stored one. Raises UserError."""
     file = out / FILE
     protocol = wanted
     if file.exists():
         stored = read(out)
-        protocol = stored.extended(wanted, str(file))
+        protocol = stored.extended(wanted, str(file), allow_other_code=allow_other_code)
         if protocol == stored:
             return stored
     try:
@@ -127,13 +152,12 @@ def read(out: Path) -> Protocol:
         raise UserError(f"{file}: cannot be read: {e}; use a new --out") from e
     if not isinstance(obj, dict):
         raise UserError(f"{file}: damaged: not an object; use a new --out")
-    protocol = Protocol.from_json(obj, str(file))
-    if protocol.analysis != ANALYSIS:
+    if obj.get("analysis") != ANALYSIS:
         raise UserError(
             f"{file}: this comparison was begun under another rule or analysis; judge it with the "
             "code that began it, or use a new --out"
         )
-    return protocol
+    return Protocol.from_json(obj, str(file))
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from scheduler.config import SchedulerConfig
 from srs import config as configs
+from srs.compare.protocol import UNKNOWN
 from srs.rollout import Rollout
 from srs.runview import records, rows
 from srs.types import Candidate, Review, RoundPlan, RoundRecord, UserError, Verdict
@@ -22,13 +23,12 @@ Halves = Mapping[str, tuple[tuple[int, int], tuple[int, int]]]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One evaluation, after ``candidates`` practised ones. ``greedy`` is the greedy pass@1."""
+    """The held-out tasks after ``candidates`` practised ones. ``greedy`` is the greedy pass@1."""
 
     round: int
     candidates: int
     held_out: Counts
     greedy: float
-    panel: Halves
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +56,30 @@ class Spent:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """``frozen``: by lag in rounds, (mean fall of the pass rate, over how many frozen tasks).
+    """``measurements`` come by round; ``panels``: round → the panel after it, at evaluations and between.
 
-    ``after_dpo``: the held-out tasks after DPO, None when there was none.
+    ``after_dpo``: the held-out tasks after DPO, None when there was none. ``commit``: of the code that
+    ran it last (`srs.environment`).
     """
 
     arm: str
     seed: int
     scheduler: SchedulerConfig
+    commit: str
     measurements: tuple[Measurement, ...]
+    panels: Mapping[int, Halves]
     after_dpo: Counts | None
     reviews: tuple[Review, ...]
-    frozen: Mapping[int, tuple[float, int]]
     spent: Spent
 
     @property
     def final(self) -> Measurement:
         return self.measurements[-1]
+
+    def last(self, n: int) -> tuple[Measurement, ...]:
+        """The last ``n`` after some training, or as many as there are; the base model's where none is."""
+        trained = tuple(m for m in self.measurements if m.round > 0)
+        return trained[-n:] or self.measurements
 
 
 def is_complete(run: Path) -> bool:
@@ -100,14 +107,16 @@ def read(run: Path, *, arm: str, seed: int) -> RunResult:
     training = [_training(run, record.round) for record in trained]
     dpo = run / "evaluation" / "dpo.json"
     pairs = run / "pairs.jsonl"
+    about = run / "environment.json"
     return RunResult(
         arm=arm,
         seed=seed,
         scheduler=config.scheduler,
+        commit=(_json(about).get("commit") if about.exists() else None) or UNKNOWN,
         measurements=tuple(_measurements(run, lines)),
+        panels=dict(_panels(run, lines)),
         after_dpo=_held_out(_json(dpo)) if dpo.exists() else None,
         reviews=tuple(reviews),
-        frozen=_frozen(lines),
         spent=Spent(
             rounds=len(trained),
             candidates=sum(record.n_candidates for record in trained),
@@ -148,27 +157,33 @@ def _measurements(run: Path, lines: Iterable[RoundRecord]) -> Iterable[Measureme
                 candidates=candidates,
                 held_out=_held_out(evaluation),
                 greedy=evaluation["pass_at_1"]["value"],
-                panel={
-                    task: (tuple(first), tuple(rest))
-                    for task, (first, rest) in evaluation.get("panel", {}).items()
-                },
             )
         except (KeyError, TypeError, ValueError) as e:
             raise UserError(f"{file}: damaged: not an evaluation: {e!r}") from e
+
+
+def _panels(run: Path, lines: Iterable[RoundRecord]) -> Iterable[tuple[int, Halves]]:
+    for record in lines:
+        folder = run / "rounds" / f"{record.round:04d}"
+        files = [folder / "evaluation.json", folder / "panel.json"]
+        file = next((file for file in files if file.exists()), None)
+        if file is None:
+            continue
+        try:
+            panel = {
+                task: ((first[0], first[1]), (rest[0], rest[1]))
+                for task, (first, rest) in _json(file).get("panel", {}).items()
+            }
+        except (AttributeError, IndexError, TypeError, ValueError) as e:
+            raise UserError(f"{file}: damaged: no panel: {e!r}") from e
+        if panel:
+            yield record.round, panel
 
 
 def _held_out(evaluation: Mapping[str, Any]) -> Counts:
     """The samples of each held-out task; the greedy answer where there are none."""
     counts = evaluation["sampled_per_task"] or evaluation["per_task"]
     return {task: (passed, n) for task, (passed, n) in counts.items()}
-
-
-def _frozen(lines: Iterable[RoundRecord]) -> dict[int, tuple[float, int]]:
-    """As of the last round: each line holds all that was seen until then."""
-    found: dict[int, tuple[float, int]] = {}
-    for record in lines:
-        found |= {int(lag): (f["fall"], f["tasks"]) for lag, f in record.forgetting.items()}
-    return found
 
 
 def _training(run: Path, round: int) -> Mapping[str, Any]:

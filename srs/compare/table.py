@@ -9,10 +9,18 @@ import numpy as np
 
 from srs.compare.arms import Arm
 from srs.compare.bootstrap import Array, Resamples, interval
-from srs.compare.forgetting import panel_tasks
+from srs.compare.forgetting import frozen_tasks, panel_tasks
 from srs.compare.results import Counts, RunResult
 from srs.runview import Estimate
 from srs.types import UserError
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Tasks of which each seed has some, and the draws of seeds and tasks."""
+
+    tasks: Sequence[str]
+    draws: Resamples
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,16 +30,27 @@ class Table:
     arms: Sequence[Arm]
     seeds: Sequence[int]
     tasks: Sequence[str]
-    panel: Sequence[str]
     runs: Mapping[str, Sequence[RunResult]]
     """Arm → its runs, in the order of ``seeds``."""
     draws: Resamples
-    panel_draws: Resamples | None
+    panel: Pool | None
+    frozen: Pool | None
     level: float
     lags: Sequence[int]
+    averaged: int
+    """So many evaluations, the last ones, make up the final pass rate."""
 
     def rates(self, arm: str) -> Array:
         """Final pass rate of each seed and task: (S, T)."""
+        return np.array(
+            [
+                np.mean([self.row(m.held_out) for m in run.last(self.averaged)], axis=0)
+                for run in self.runs[arm]
+            ]
+        )
+
+    def last_rates(self, arm: str) -> Array:
+        """The same of the last evaluation alone."""
         return np.array([self.row(run.final.held_out) for run in self.runs[arm]])
 
     def row(self, counts: Counts) -> list[float]:
@@ -48,6 +67,7 @@ def tabulate(
     level: float,
     resamples: int,
     lags: Sequence[int],
+    averaged: int,
 ) -> Table:
     """The runs of the seeds that every arm has finished.
 
@@ -69,15 +89,22 @@ def tabulate(
                 f"{run.arm}, seed {run.seed}: measured on other held-out tasks than "
                 f"{everything[0].arm}, seed {everything[0].seed}: they can't be compared"
             )
-    panel = panel_tasks(everything)
+
+    def pool(tasks: Sequence[str], seed: int) -> Pool | None:
+        if not tasks:
+            return None
+        draws = Resamples.draw(len(seeds), len(tasks), n=resamples, seed=seed)
+        return Pool(tasks=tasks, draws=draws)
+
     return Table(
         arms=arms,
         seeds=seeds,
         tasks=tasks,
-        panel=panel,
         runs=kept,
         draws=Resamples.draw(len(seeds), len(tasks), n=resamples, seed=0),
-        panel_draws=Resamples.draw(len(seeds), len(panel), n=resamples, seed=1) if panel else None,
+        panel=pool(panel_tasks(everything), 1),
+        frozen=pool(frozen_tasks(everything), 2),
         level=level,
         lags=lags,
+        averaged=averaged,
     )

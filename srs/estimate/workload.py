@@ -62,7 +62,8 @@ def workload(config: Config, pool: int, kept_out: int, rounds: int) -> Workload:
     evaluations = sum(round == rounds or config.eval.due(round) for round in range(rounds + 1)) + (
         config.dpo.enabled and rounds > 0
     )
-    per_evaluation = held_out * (1 + config.eval.n) + min(config.eval.panel, pool) * config.eval.n
+    alone = sum(0 < r < rounds and not config.eval.due(r) for r in {*config.eval.panel_rounds})
+    panel = min(config.eval.panel, pool) * config.eval.n
     budget = config.finetune.tokens_per_round
     distinct_pairs = 0
     if config.dpo.enabled:
@@ -76,7 +77,8 @@ def workload(config: Config, pool: int, kept_out: int, rounds: int) -> Workload:
         held_out=held_out,
         candidates=(rounds * drawn + audits) * g.n,
         evaluations=evaluations,
-        evaluation_candidates=evaluations * per_evaluation,
+        evaluation_candidates=evaluations * (held_out * (1 + config.eval.n) + panel)
+        + alone * panel,
         examples=rounds * drawn * config.finetune.max_per_task * config.finetune.epochs,
         completion_tokens=rounds * budget if budget else None,
         pairs=distinct_pairs * config.dpo.epochs,

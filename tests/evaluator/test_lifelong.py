@@ -167,7 +167,8 @@ def make_run(path: Path, *, panel: bool) -> Path:
         folder = path / "rounds" / f"{number:04d}"
         folder.mkdir(parents=True)
         if number in panels and panel:
-            (folder / "evaluation.json").write_text(json.dumps({"panel": panels[number]}))
+            name = "panel.json" if number == 1 else "evaluation.json"
+            (folder / name).write_text(json.dumps({"panel": panels[number]}))
         if number:
             new, review = plans[number]
             (folder / "plan.json").write_text(json.dumps({"new": new, "review": review}))

@@ -66,6 +66,17 @@ def test_the_history_of_a_card(sm2_run: Path, capsys: pytest.CaptureFixture[str]
     ]
 
 
+def test_a_frozen_card_is_not_called_due(sm2_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Store.open(sm2_run / "memory.sqlite") as store:
+        for round in (9, 10):
+            probe = Review(task="Prefill_1_I", round=round, n_passed=5, n_graded=5, kind="probe")
+            store.record(round, [probe], policy("sm2").update)
+    assert explain.main(["--run", str(sm2_run), "--task", "Prefill_1_I"]) == 0
+    out = capsys.readouterr().out
+    assert "due in round" not in out
+    assert "active, but frozen since round 9: never practised or audited again" in out
+
+
 def test_expected_against_observed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_dir(tmp_path / "run", "adaptive", [5, 5, 5, 5, 2])
     assert explain.main(["--run", str(run), "--task", "Prefill_1_I"]) == 0

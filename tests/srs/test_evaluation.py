@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -10,7 +10,7 @@ from evaluator.reference import verify
 from sandbox.pool import open_sandbox
 from sandbox.runner import Limits, Sandbox, SandboxConfig
 from srs.config import EvalConfig, GenerateConfig
-from srs.evaluation import evaluate, halves
+from srs.evaluation import evaluate, halves, measure_panel
 from srs.generate import Generator, Policy, Request, Sampling
 from srs.rollout import Roller
 from srs.types import Candidate, Task
@@ -87,6 +87,35 @@ def test_the_panel_is_sampled_beside_the_held_out_tasks_in_two_halves(sandbox: S
     assert result["per_task"] == {"h": [0, 1]}
     assert sum(heard) == 2 * (1 + 5 + 2 * 5)
     assert len({seed for _, _, seed in generator.asked}) == 4, "one stream for each task and phase"
+
+
+def test_the_panel_alone_gets_the_same_samples_as_beside_an_evaluation(sandbox: Sandbox) -> None:
+    held_out, panel = [task("h")], [task("p"), task("q")]
+    expectations, _ = verify([*held_out, *panel], sandbox, None, limits=LIMITS)
+    generator = Scripted({"h": {0, 4}, "p": {0, 1, 3}, "q": {2}})
+    roller = Roller(
+        generator=cast(Generator, generator),
+        sandbox=sandbox,
+        expectations=expectations,
+        limits=LIMITS,
+        seed=1,
+    )
+    heard: list[int] = []
+    common: dict[str, Any] = {
+        "policy": Policy(name="base", adapter=None),
+        "eval_config": EvalConfig(n=5),
+        "generate_config": GenerateConfig(),
+        "advance": heard.append,
+    }
+    alone = measure_panel(roller, panel, round=3, **common)
+    asked = list(generator.asked)
+    assert {name for name, _, _ in asked} == {"p", "q"}
+    assert sum(heard) == 2 * 5
+    beside = evaluate(roller, held_out, round=8, panel=panel, **common)
+    assert alone == {
+        "policy": "base", "round": 3, "n": 5, "temperature": 0.8, "panel": beside["panel"]
+    }  # fmt: skip
+    assert set(asked) < set(generator.asked), "from the same streams"
 
 
 def test_halves_share_no_sample() -> None:

@@ -301,6 +301,10 @@ def test_a_workload_is_counted_by_hand() -> None:
     assert work.evaluation_candidates == 5 * 20 * 4
     assert (work.examples, work.seen) == (5 * 10 * 2, 30)
     assert (work.distinct_pairs, work.pairs) == (12, 36)
+    panel = configs.override(config, ["eval.panel=7", "eval.panel_rounds=[1, 3, 4]"])
+    work = workload.workload(panel, *workload.divided(panel, 1000), rounds=5)
+    # Seven tasks more in five evaluations, and alone in rounds 1 and 3; 4 has an evaluation.
+    assert work.evaluation_candidates == 5 * (20 * 4 + 7 * 3) + 2 * 7 * 3
 
 
 def test_a_missing_rate_is_named() -> None:

@@ -2,12 +2,17 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from srs import ending, lab, train
+from srs.child import ChildError
+from srs.rundir import RunDir
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -92,6 +97,25 @@ def test_every_bad_row_is_reported(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "rows.jsonl:1" in done.stderr
     assert "rows.jsonl:2" in done.stderr
+
+
+def test_an_engine_that_died_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # main's is for a process of its own
+
+    def died(_: RunDir) -> None:
+        raise ChildError("the generation process was ended by SIGKILL\nrun/logs/generate.log ends:")
+
+    monkeypatch.setattr(lab, "open_lab", died)
+    run = tmp_path / "run"
+    assert train.main(["--run-dir", str(run)]) == ending.CRASHED == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "srs.train: the generation process was ended by SIGKILL",
+        "run/logs/generate.log ends:",
+        f"continue with: python -m srs.train --resume --run-dir {run}",
+    ]
+    RunDir.resume(run).close()  # it is there, and held by nobody
 
 
 def test_a_run_that_can_learn_nothing_still_runs_and_its_damage_is_named(tmp_path: Path) -> None:

@@ -89,6 +89,9 @@ def recorded(tmp_path: Path) -> Path:
         (folder / "rounds" / f"{number:04d}" / "evaluation.json").write_text(
             json.dumps({"sampled_per_task": {f"out-{i}": [passed, 3] for i in range(5)}})
         )
+    (folder / "rounds" / "0001" / "panel.json").write_text(
+        json.dumps({"panel": {"a": [[1, 2], [2, 2]], "b": [[0, 2], [0, 2]]}})
+    )
     return folder
 
 
@@ -96,7 +99,8 @@ def test_a_run_directory_is_read_up_to_its_last_finished_round(recorded: Path) -
     run = read_run(recorded)
     assert (run.name, run.tasks_per_round, len(run.rounds)) == ("run", 3, 3)
     assert [len(part.reviews) for part in run.rounds] == [0, 2, 2]
-    assert [len(part.evaluations) for part in run.rounds] == [5, 0, 5]
+    assert [len(part.evaluations) for part in run.rounds] == [5, 2, 5]
+    assert [r.n_passed for r in run.rounds[1].evaluations] == [3, 0]
     assert run.rounds[2].reviews[1].pass_rate == pytest.approx(1 / 3)
 
 

@@ -1,35 +1,17 @@
 """Runs with known answers → the numbers, intervals and differences that they must give."""
 
-import json
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import PER_ROUND, arm, run
+from synthetic import NAMES, PER_ROUND, SEEDS, analysed, linear, review, run
 
-from srs.compare.analysis import Results, analyse
 from srs.compare.bootstrap import Resamples, interval, p_value
 from srs.compare.curves import crossing
-from srs.compare.results import RunResult
+from srs.compare.gaps import gaps
 from srs.types import UserError
-
-SEEDS = range(5)
-NAMES = ("uniform", "random_review", "learnability", "leitner")
-
-
-def analysed(runs: list[RunResult], names: tuple[str, ...] = NAMES) -> Results:
-    found = analyse(runs, [arm(n) for n in names], level=0.95, resamples=2000, lags=(1, 2, 4, 8))
-    json.dumps(found, allow_nan=False)
-    return found
-
-
-def linear(name: str, _seed: int, _task: int, round: int) -> float:
-    """Everyone starts at 0.2; after 8 rounds uniform is at 0.6, leitner at 0.8, the rest at 0.5."""
-    final = {"uniform": 0.6, "leitner": 0.8}.get(name, 0.5)
-    return 0.2 + (final - 0.2) * round / 8
 
 
 def test_final_area_and_candidates_to_target_of_straight_curves() -> None:
@@ -53,6 +35,56 @@ def test_final_area_and_candidates_to_target_of_straight_curves() -> None:
     assert d["seeds_better"] == 5
     assert "uniform" not in arms["uniform"]["differences"]
     assert found["notes"] == []
+
+
+def test_the_final_pass_rate_is_the_mean_of_the_last_evaluations_of_each_seed_and_task() -> None:
+    def rate(name: str, _seed: int, task: int, round: int) -> float:
+        ahead = name == "leitner" and round == 12  # in the last one only
+        return {0: 0.9, 4: 0.0, 6: 0.2, 8: 0.4, 12: 0.6}[round] + 0.3 * ahead + 0.1 * (task % 2)
+
+    rounds = (0, 4, 6, 8, 12)
+    runs = [run(n, s, rate, rounds=rounds, n=100) for n in NAMES for s in SEEDS]
+    arms = analysed(runs, averaged=3)["arms"]
+    assert arms["uniform"]["final"]["value"] == pytest.approx((0.2 + 0.4 + 0.6) / 3 + 0.05)
+    assert arms["uniform"]["last"]["value"] == pytest.approx(0.6 + 0.05)
+    assert arms["leitner"]["final"]["value"] == pytest.approx((0.2 + 0.4 + 0.9) / 3 + 0.05)
+    d = arms["leitner"]["differences"]["random_review"]
+    assert (d["low"], d["value"]) == pytest.approx((0.1, 0.1)), (
+        "the rule judges the mean of the three"
+    )
+    fewer = analysed([run(n, s, rate, rounds=(0, 8, 12), n=100) for n in NAMES for s in SEEDS], averaged=3)  # fmt: skip
+    assert fewer["arms"]["uniform"]["final"]["value"] == pytest.approx(0.55), "never the base model"
+
+
+def test_an_arm_that_ends_early_or_skips_a_round_takes_no_points_from_others() -> None:
+    own = {"uniform": (0, 2, 4, 6, 8), "random_review": (0, 2, 4), "leitner": (0, 2, 5, 6, 8)}
+    names = tuple(own)
+    runs = [run(n, s, linear, rounds=own[n], n=100) for n in names for s in SEEDS]
+    arms = analysed(runs, names)["arms"]
+    for name, rounds in own.items():
+        assert tuple(point["round"] for point in arms[name]["curve"]) == rounds
+    expected = PER_ROUND * 8 * (0.6 - 0.2) / (0.8 - 0.2)
+    assert arms["leitner"]["candidates_to_target"]["value"] == pytest.approx(expected, rel=0.05)
+    assert arms["uniform"]["candidates_to_target"]["share"] == 1.0
+
+
+def test_every_arm_is_compared_with_every_other_one_that_is_not_spaced() -> None:
+    names = (*NAMES, "onepass", "sm2")
+    arms = analysed([run(n, s, linear) for n in names for s in SEEDS], names)["arms"]
+    unspaced = ["uniform", "random_review", "learnability", "onepass"]
+    assert list(arms["sm2"]["differences"]) == unspaced
+    assert list(arms["onepass"]["differences"]) == unspaced[:-1]
+
+
+def test_shares_of_the_targets_candidates_have_an_interval() -> None:
+    def rate(name: str, seed: int, _task: int, round: int) -> float:
+        return min(1.0, 0.2 + (0.05 + 0.01 * (seed % 2 if name == "leitner" else 0)) * round)
+
+    arms = analysed([run(n, s, rate, n=100) for n in NAMES for s in SEEDS])["arms"]
+    reach = arms["leitner"]["candidates_to_target"]
+    assert reach["share_low"] < reach["share"] < reach["share_high"] <= 1.0
+    for key, share in (("low", "share_low"), ("high", "share_high")):
+        assert reach[share] == pytest.approx(reach[key] / (PER_ROUND * 8))
 
 
 def test_without_the_target_arm_nothing_is_counted_up_to_it() -> None:
@@ -100,68 +132,16 @@ def test_budgets_that_differ_are_named() -> None:
     ]
 
 
-# Forgetting
+# What the schedules did
 
 
-def forgetting_of(found: Results, name: str, lag: int) -> Any:
-    return found["arms"][name]["forgetting"][str(lag)]
-
-
-@pytest.mark.parametrize("p", [0.6, 0.9])
-def test_what_never_changes_is_not_forgotten(p: float) -> None:
-    """Tasks picked for 5 of 5 pass 5 of 5 less often afterwards: that is no forgetting."""
-    names = ("uniform", "leitner")
-    rounds = (0, 4, 8, 9, 10, 12, 16, 20)
-    runs = [
-        run(n, s, lambda *_: p, rounds=rounds, n_panel=120, draw=True) for n in names for s in SEEDS
-    ]
-    found = analysed(runs, names)
-    picked = [m for r in runs for m in r.measurements[:-1]]
-    naive = [
-        1 - m.panel[t][1][0] / m.panel[t][1][1]
-        for m in picked
-        for t in m.panel
-        if m.panel[t][0] == (5, 5)
-    ]
-    assert sum(naive) / len(naive) == pytest.approx(1 - p, abs=0.03), "the naive fall"
-    for name in names:
-        for lag in (1, 2, 4, 8):
-            fall = forgetting_of(found, name, lag)
-            assert fall["n"] > 50
-            assert abs(fall["value"]) < 4 * math.sqrt(2 * p * (1 - p) / 5 / fall["n"]), (name, lag)
-            assert fall["low"] < 0 < fall["high"]
-            assert fall["high"] < 1 - p
-
-
-def test_the_same_streams_at_every_evaluation_bring_no_bias() -> None:
-    """An adapter that never changes answers the same each time: half of a flattering half stays."""
-    names = ("uniform",)
-    runs = []
-    for seed in SEEDS:
-        one = run("uniform", seed, lambda *_: 0.7, n_panel=120, draw=True)
-        first = one.measurements[0].panel
-        same = [type(m)(round=m.round, candidates=m.candidates, held_out=m.held_out, greedy=m.greedy, panel=first) for m in one.measurements]  # fmt: skip
-        fields = {f: getattr(one, f) for f in one.__slots__}
-        runs.append(RunResult(**{**fields, "measurements": tuple(same)}))
-    assert forgetting_of(analysed(runs, names), "uniform", 4)["value"] == 0.0
-
-
-def test_a_fall_is_measured_at_its_lag() -> None:
-    """Known by round 4, half lost by round 8 in one arm and kept in the other."""
-
-    def rate(name: str, _seed: int, task: int, round: int) -> float:
-        if task % 2:
-            return 0.0  # never mastered: must not count
-        return 0.5 if name == "uniform" and round == 8 else 1.0
-
-    names = ("uniform", "leitner")
-    found = analysed([run(n, s, rate, n_panel=10, n=20) for n in names for s in SEEDS], names)
-    lost, kept = (forgetting_of(found, name, 4) for name in names)
-    assert (lost["value"], lost["n"]) == (0.25, 5 * 5 * 2), "none from 0 to 4, half from 4 to 8"
-    assert kept["value"] == 0.0
-    assert kept["differences"]["uniform"]["value"] == -0.25
-    assert forgetting_of(found, "uniform", 8)["value"] == 0.5
-    assert forgetting_of(found, "uniform", 1) is None, "no two evaluations lie one round apart"
+def test_gaps_are_those_between_practices() -> None:
+    log = [review("a", r) for r in (1, 2, 10)] + [review("b", 3), review("b", 5), review("c", 4)]
+    log += [review("a", 5, "audit"), review("b", 4, "probe")]
+    one, other = (run("sm2", s, linear, reviews=log[s:]) for s in (0, 1))
+    assert gaps([one]) == {"mean": (1 + 8 + 2) / 3, "median": 2.0, "long": 1 / 3, "n": 3}
+    assert gaps([one, other]) == {"mean": (1 + 8 + 2 + 8 + 2) / 5, "median": 2.0, "long": 2 / 5, "n": 5}  # fmt: skip
+    assert gaps([run("onepass", 0, linear, reviews=[review("a", 1)])]) is None
 
 
 # The bootstrap

@@ -22,8 +22,9 @@ SETTINGS = (
     "finetune.steps_per_round=3",
     "eval.limit=6",
     "eval.n=2",
-    "eval.rounds=[1, 2]",
+    "eval.rounds=[2]",
     "eval.panel=4",
+    "eval.panel_rounds=[1, 2]",
     "sandbox.backend=process",
 )
 
@@ -36,8 +37,8 @@ def command(out: Path, *more: str, arms: str = "random_review,sm2") -> list[str]
     ]
 
 
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, capture_output=True, text=True, timeout=900)
+def run(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=900, env=env)
 
 
 def start(out: Path, env: dict[str, str]) -> subprocess.Popen[str]:
@@ -73,7 +74,8 @@ def ended_within(seconds: float, out: Path) -> bool:
 
 def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
     out = tmp_path / "comparison"
-    env = {**os.environ, "SRS_CACHE_DIR": str(tmp_path / "cache")}
+    # Without git: this checkout may change while the test runs, and other code would be refused.
+    env = {**os.environ, "SRS_CACHE_DIR": str(tmp_path / "cache"), "GIT_DIR": str(tmp_path)}
     first, second = (out / "runs" / arm / "seed-0" for arm in ("random_review", "sm2"))
 
     killed = start(out, env)
@@ -86,7 +88,7 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
 
     interrupted = start(out, env)
     wait_for(lambda: (second / "rounds/0001/plan.json").exists(), interrupted)
-    busy = run(*command(out))
+    busy = run(*command(out), env=env)
     assert busy.returncode == 2
     assert "another comparison is running here" in busy.stderr
     interrupted.send_signal(signal.SIGINT)
@@ -96,7 +98,7 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert ended_within(5, out), at_work_on(out)
 
-    other = run(*command(out, arms="random_review,leitner"))
+    other = run(*command(out, arms="random_review,leitner"), env=env)
     assert other.returncode == 2
     assert "--arms" in other.stderr
 
@@ -105,7 +107,7 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
         memory.with_name(memory.name + extra).unlink(missing_ok=True)
     whole = memory.read_bytes()
     memory.write_bytes(b"x" * 4096)
-    failed = run(*command(out))
+    failed = run(*command(out), env=env)
     assert failed.returncode == 1, failed.stderr
     assert "sm2, seed 0: exit 2" in failed.stderr
     assert "no seed is finished in every arm (sm2 has 0)" in failed.stderr
@@ -113,7 +115,7 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
     before = (first / "metrics.jsonl").stat().st_mtime_ns
     memory.write_bytes(whole)
 
-    done = run(*command(out))
+    done = run(*command(out), env=env)
     assert done.returncode == 0, done.stderr
     assert (first / "metrics.jsonl").stat().st_mtime_ns == before, (
         "what is finished isn't run again"
@@ -125,15 +127,25 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
     base = [json.loads((r / "rounds/0000/evaluation.json").read_text()) for r in (first, second)]
     assert base[0] == base[1]
     for arm in results["arms"].values():
-        assert [point["round"] for point in arm["curve"]] == [0, 1, 2]
-        assert [point["candidates"] for point in arm["curve"]] == [0, 24, 48]
+        assert [point["round"] for point in arm["curve"]] == [0, 2]
+        assert [point["candidates"] for point in arm["curve"]] == [0, 48]
         assert arm["spent"]["sft_steps"] == 6
         assert abs(arm["spent"]["sft_tokens"] - 800) < 100
         assert arm["log_loss"] is not None or arm["policy"] == "random_review"
     assert results["n_panel"] == 4
+    measured = [
+        json.loads((first / f"rounds/{name}.json").read_text())
+        for name in ("0001/panel", "0002/evaluation")
+    ]
+    assert [sorted(m["panel"]) for m in measured] == [sorted(base[0]["panel"])] * 2
+    assert "per_task" not in measured[0]
+    assert not (first / "rounds/0001/evaluation.json").exists()
+    assert not (first / "rounds/0002/panel.json").exists(), "the last round is evaluated in full"
+    assert results["commits"] == {"unknown": 2}
+    assert "It is not known what code made all of it" in done.stdout
     assert results["notes"] == [] or results["notes"][0].startswith("SFT tokens")
 
-    again = run(*command(out), "--analyze-only")
+    again = run(*command(out), "--analyze-only", env=env)
     assert again.returncode == 0, again.stderr
     assert json.loads((out / "results.json").read_text()) == results
 

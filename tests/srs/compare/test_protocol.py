@@ -13,12 +13,13 @@ from srs.compare.protocol import Protocol, agree, read
 from srs.types import UserError
 
 
-def wanted(arms: str = "uniform,sm2", *, seeds: int = 3, rounds: int = 4, sets: tuple[str, ...] = ()) -> Protocol:  # fmt: skip
+def wanted(arms: str = "uniform,sm2", *, seeds: int = 3, rounds: int = 4, sets: tuple[str, ...] = (), code: str = "abc") -> Protocol:  # fmt: skip
     return Protocol(
         arms=parse(arms),
         rounds=rounds,
         seed_batches=(tuple(range(seeds)),),
         config=configs.load(None, sets),
+        codes=(code,),
     )
 
 
@@ -34,6 +35,8 @@ def test_it_is_written_once_and_asking_again_changes_nothing(tmp_path: Path) -> 
     assert agree(out, wanted()) == wanted()
     text = (out / "protocol.json").read_text()
     assert "beats both random_review and learnability" in text
+    assert "averaged over the last three evaluations" in text
+    assert protocol.ANALYSIS["averaged"] == 3
     assert agree(out, wanted("sm2,uniform")) == read(out), "the order of arms means nothing"
     assert (out / "protocol.json").read_text() == text
 
@@ -62,6 +65,36 @@ def test_added_seeds_are_remembered_as_added(tmp_path: Path) -> None:
     assert later.seed_batches == ((0, 1, 2), (3, 4))
     assert read(tmp_path) == later
     assert read(tmp_path).seeds == (0, 1, 2, 3, 4)
+
+
+def test_other_code_goes_on_only_when_it_is_allowed_and_is_remembered(tmp_path: Path) -> None:
+    agree(tmp_path, wanted())
+    before = (tmp_path / "protocol.json").read_bytes()
+    for code in ("def", "abc+changes", "unknown"):
+        refused = refusal(tmp_path, wanted(seeds=4, code=code))
+        assert f"commit abc, and this is {code}" in refused
+        assert "--allow-other-code" in refused
+    assert (tmp_path / "protocol.json").read_bytes() == before
+    agree(tmp_path, wanted(code="def"), allow_other_code=True)
+    assert read(tmp_path).codes == ("abc", "def")
+    agree(tmp_path, wanted(code="def"))
+    agree(tmp_path, wanted())
+    assert read(tmp_path).codes == ("abc", "def")
+
+
+def test_the_code_is_that_of_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    assert protocol.this_code() == "unknown"
+
+
+def test_a_comparison_from_before_the_code_was_kept_has_another_rule(tmp_path: Path) -> None:
+    agree(tmp_path, wanted())
+    stored = json.loads((tmp_path / "protocol.json").read_text())
+    del stored["codes"], stored["analysis"]["averaged"]
+    stored["config"]["scheduler"]["gone_since"] = 1
+    (tmp_path / "protocol.json").write_text(json.dumps(stored))
+    with pytest.raises(UserError, match="another rule or analysis"):
+        read(tmp_path)
 
 
 def test_another_rule_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,9 +63,11 @@ def written(tmp_path: Path) -> Path:
         result = {"loss": 0.1, "n_tokens": 90, "n_steps": 3}
         run.write_json("rounds/0001/train.json", {"n_examples": 2, "result": result})
         run.write_json("rounds/0003/train.json", {"n_examples": 0, "result": None})
+        run.write_json("rounds/0001/panel.json", {"panel": {"p": [[2, 5], [1, 5]]}})
         run.write_json("rounds/0003/evaluation.json", EVALUATION)
-        run.add_metrics(line(1, n_candidates=4, sft_examples=2, forgetting={"1": {"fall": 0.5, "tasks": 2}}))  # fmt: skip
-        run.add_metrics(line(3, n_candidates=4, n_measured=4, forgetting={"1": {"fall": 0.25, "tasks": 4}}))  # fmt: skip
+        run.write_json("environment.json", {"commit": "abc"})
+        run.add_metrics(line(1, n_candidates=4, sft_examples=2))
+        run.add_metrics(line(3, n_candidates=4, n_measured=4))
         run.write_json("evaluation/comparison.json", {})
     return path
 
@@ -76,9 +78,10 @@ def test_what_a_run_measured_and_used(written: Path) -> None:
     assert (found.arm, found.seed, found.scheduler.policy) == ("slow", 7, "seed")
     assert [(m.round, m.candidates) for m in found.measurements] == [(0, 0), (3, 8)]
     assert found.final.held_out == {"h": (3, 10)}
-    assert found.final.panel == {"p": ((5, 5), (4, 5))}
+    panel = {"p": ((5, 5), (4, 5))}
+    assert found.panels == {0: panel, 1: {"p": ((2, 5), (1, 5))}, 3: panel}
+    assert found.commit == "abc"
     assert found.measurements[0].held_out == {"h": (1, 10)}
-    assert found.frozen == {1: (0.25, 4)}, "the last round's, which holds the earlier ones"
     assert found.after_dpo is None
     spent = found.spent
     assert (spent.rounds, spent.candidates, spent.least, spent.most) == (2, 8, 4, 4)
@@ -106,14 +109,35 @@ def test_greedy_answers_serve_where_nothing_was_sampled(written: Path) -> None:
     (written / "rounds/0003/evaluation.json").write_text(text)
     found = read(written, arm="x", seed=0)
     assert found.final.held_out == {"h": (1, 1)}
-    assert found.final.panel == {}
+    assert 3 not in found.panels
 
 
-@pytest.mark.parametrize("name", ["rounds/0003/evaluation.json", "rounds/0001/plan.json", "metrics.jsonl", "config.json"])  # fmt: skip
+def test_the_last_evaluations_are_those_after_training(written: Path) -> None:
+    found = read(written, arm="x", seed=0)
+    assert [m.round for m in found.last(3)] == [3]
+    untrained = dataclasses.replace(found, measurements=found.measurements[:1])
+    assert [m.round for m in untrained.last(3)] == [0]
+
+
+@pytest.mark.parametrize("name", ["rounds/0003/evaluation.json", "rounds/0001/panel.json", "environment.json", "rounds/0001/plan.json", "metrics.jsonl", "config.json"])  # fmt: skip
 def test_a_damaged_file_is_named(written: Path, name: str) -> None:
     (written / name).write_text('{"half": ')
     with pytest.raises(UserError, match=name.rpartition("/")[2].replace(".", r"\.")):
         read(written, arm="x", seed=0)
+
+
+@pytest.mark.parametrize(
+    "panel", ["[]", '{"panel": {"p": [[1, 2]]}}', '{"panel": {"p": [[1], [2]]}}']
+)
+def test_a_panel_that_is_none_is_named(written: Path, panel: str) -> None:
+    (written / "rounds/0001/panel.json").write_text(panel)
+    with pytest.raises(UserError, match=r"rounds/0001/panel\.json: damaged"):
+        read(written, arm="x", seed=0)
+
+
+def test_a_run_without_an_environment_has_unknown_code(written: Path) -> None:
+    (written / "environment.json").unlink()
+    assert read(written, arm="x", seed=0).commit == "unknown"
 
 
 def test_an_unfinished_run_is_not_complete(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def runs(tmp_path: Path) -> list[Run]:
         rounds=2,
         seed_batches=((0, 1),),
         config=CONFIG,
+        codes=("abc",),
     )
     return planned(protocol, CONFIG, tmp_path)
 
