@@ -39,7 +39,7 @@ RUNS = Path("runs")
 
 
 def train(lab: Lab) -> None:
-    """Rounds until there are ``run.rounds`` of them or nothing will ever be due; then DPO."""
+    """Rounds until there are ``run.rounds`` of them or every task has retired; then DPO."""
     measure_base(lab)
     while (number := next_round(lab)) is not None:
         plan = plan_round(lab, number)
