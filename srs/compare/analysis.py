@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -182,14 +183,29 @@ def spent(runs: Sequence[RunResult]) -> dict[str, float]:
 
 
 def unequal_budgets(table: Table) -> list[str]:
-    """A sentence for each budget that was meant to be equal and is not."""
-    everything = [run for runs in table.runs.values() for run in runs]
+    """A sentence for each budget that was meant to be equal and is not: which arms differ from the rest."""
     notes = []
-    for name in (*EQUAL, "sft_tokens"):
-        runs = {f"{r.arm}, seed {r.seed}": int(getattr(r.spent, name)) for r in everything}
-        least, most = min(runs, key=runs.__getitem__), max(runs, key=runs.__getitem__)
-        allowed = TOKEN_TOLERANCE * runs[most] if name == "sft_tokens" else 0
-        if runs[most] - runs[least] > allowed:
-            words = name.replace("_", " ").replace("sft", "SFT").replace("dpo", "DPO")
-            notes.append(f"{words}: {runs[least]:,} ({least}) to {runs[most]:,} ({most})")
+    for budget in (*EQUAL, "sft_tokens"):
+        used = {
+            arm: [int(getattr(run.spent, budget)) for run in runs]
+            for arm, runs in table.runs.items()
+        }
+        usual = statistics.median_low([n for counts in used.values() for n in counts])
+        allowed = TOKEN_TOLERANCE * usual if budget == "sft_tokens" else 0
+        odd = {
+            arm: counts
+            for arm, counts in used.items()
+            if max(abs(n - usual) for n in counts) > allowed
+        }
+        if odd:
+            words = budget.replace("_", " ").replace("sft", "SFT").replace("dpo", "DPO")
+            others = [n for arm, counts in used.items() if arm not in odd for n in counts]
+            parts = [f"{_span(counts)} in {arm}" for arm, counts in odd.items()]
+            parts += [f"{_span(others)} in the other arms"] if others else []
+            notes.append(f"{words}: {', '.join(parts)}")
     return notes
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

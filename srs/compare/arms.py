@@ -11,8 +11,9 @@ from srs import config as configs
 from srs.config import Config
 from srs.types import UserError
 
-SPACED: Final = ("adaptive", "fsrs", "leitner", "seed", "sm2")
-"""Policies whose intervals grow with success: the ones that the claim is about."""
+SPACED: Final = ("adaptive", "fsrs", "leitner", "sm2")
+"""Policies whose intervals grow with success: the ones that the claim is about. ``seed`` is none of them:
+a streak that would earn a long interval graduates the task for good, so a run soon lacks tasks."""
 CONTROLS: Final = ("random_review", "learnability")
 """What a spaced arm must beat: replay without spacing, and choice by difficulty without time."""
 TARGET: Final = "uniform"

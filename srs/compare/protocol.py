@@ -19,8 +19,8 @@ from srs.types import UserError, to_json
 FILE: Final = "protocol.json"
 RULE: Final = (
     "Spacing helps only if a spaced arm beats both random_review and learnability on final held-out "
-    "pass@1, averaged over the last three evaluations, with the paired bootstrap 95% interval of each "
-    "difference above 0."
+    "pass@1, averaged over the last three evaluations of the last fifth of its rounds, with the paired "
+    "bootstrap 95% interval of each difference above 0."
 )
 AVERAGED: Final = 3
 """Evaluations: a single one is too noisy to judge by (docs/experiments/README.md)."""

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scheduler.config import SchedulerConfig
 from srs import config as configs
@@ -19,6 +19,8 @@ Counts = Mapping[str, tuple[int, int]]
 """Task → (passed, samples)."""
 Halves = Mapping[str, tuple[tuple[int, int], tuple[int, int]]]
 """Task → (passed, samples) of the first half of its samples and of the rest."""
+LATE: Final = 0.2
+"""Share of a run's rounds."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +79,12 @@ class RunResult:
         return self.measurements[-1]
 
     def last(self, n: int) -> tuple[Measurement, ...]:
-        """The last ``n`` after some training, or as many as there are; the base model's where none is."""
-        trained = tuple(m for m in self.measurements if m.round > 0)
-        return trained[-n:] or self.measurements
+        """The last ``n`` in the last fifth of its rounds, or as many as there are.
+
+        An arm that ended early isn't to be judged by what it was long before its end.
+        """
+        late = (1 - LATE) * self.final.round
+        return tuple(m for m in self.measurements if m.round >= late)[-n:]
 
 
 def is_complete(run: Path) -> bool:

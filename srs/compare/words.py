@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from srs.compare.arms import CONTROLS, TARGET
-from srs.compare.gaps import LONG
+from srs.compare.gaps import LONG, growth
 from srs.compare.protocol import RULE, UNKNOWN, Protocol
 from srs.compare.verdict import Verdict
 
@@ -18,6 +18,8 @@ def verdict_md(results: Mapping[str, Any], verdict: Verdict, protocol: Protocol)
     """The whole page, Markdown."""
     arms = results["arms"]
     lines = ["# Verdict", "", f"Rule, fixed before the runs: *{RULE}*", "", _sentence(verdict), ""]
+    if verdict["arms"]:
+        lines += [_sight(verdict, arms), ""]
     lines += [_arm(name, judged, arms[name], len(results["seeds"])) for name, judged in verdict["arms"].items()]  # fmt: skip
     if verdict["arms"]:
         lines += ["", _multiplicity(verdict), ""]
@@ -33,9 +35,22 @@ def _sentence(verdict: Verdict) -> str:
             who = " and ".join(verdict["winners"])
             return f"**Spacing helped here**: {who} beat both random_review and learnability."
         case False:
-            return "**Spacing did not help here**: no spaced arm beat both random_review and learnability."
+            return (
+                "**Spacing was not shown to help here**: no spaced arm beat both random_review and "
+                "learnability."
+            )
         case _:
             return f"**No verdict**: {verdict['why']}."
+
+
+def _sight(verdict: Verdict, arms: Mapping[str, Any]) -> str:
+    """What these runs could have seen: half the width of the rule's intervals."""
+    differences = [arms[name]["differences"][c] for name in verdict["arms"] for c in CONTROLS]
+    half = [100 * (d["high"] - d["low"]) / 2 for d in differences]
+    return (
+        f"The intervals of the rule reach {min(half):.1f} to {max(half):.1f} points to either side: a true "
+        "difference as large as that is found about every second time, a smaller one more rarely."
+    )
 
 
 def _arm(name: str, judged: Mapping[str, Any], arm: Mapping[str, Any], n_seeds: int) -> str:
@@ -139,8 +154,14 @@ def _gaps(arms: Mapping[str, Any]) -> Iterable[str]:
         else:
             yield (
                 f"- {name}{spaced}: mean {gaps['mean']:.1f}, median {gaps['median']:g}, "
-                f"{100 * gaps['long']:.0f}% of {LONG} or more, {gaps['n']:,} gaps."
+                f"{100 * gaps['long']:.0f}% of {LONG} or more, {gaps['n']:,} gaps; "
+                f"after a success {_rounds(gaps['after_success'])}, after a failure "
+                f"{_rounds(gaps['after_failure'])}."
             )
+
+
+def _rounds(mean: float | None) -> str:
+    return "none" if mean is None else f"{mean:.1f}"
 
 
 def _cautions(results: Mapping[str, Any], verdict: Verdict, protocol: Protocol) -> list[str]:
@@ -160,7 +181,7 @@ def _cautions(results: Mapping[str, Any], verdict: Verdict, protocol: Protocol) 
     if unfinished:
         named = ", ".join(map(str, unfinished))
         lines.append(f"- Not finished in every arm, and left out: seed{'s' * (len(unfinished) > 1)} {named}.")  # fmt: skip
-    lines += _wide_enough(verdict["winners"], results["arms"])
+    lines += _spaced_anything(verdict["winners"], results["arms"])
     lines += _code(results["commits"], protocol.codes)
     if results["notes"]:
         lines += [f"- Budgets differ. {note}." for note in results["notes"]]
@@ -172,18 +193,20 @@ def _cautions(results: Mapping[str, Any], verdict: Verdict, protocol: Protocol) 
     return lines
 
 
-def _wide_enough(winners: Iterable[str], arms: Mapping[str, Any]) -> Iterable[str]:
+def _spaced_anything(winners: Iterable[str], arms: Mapping[str, Any]) -> Iterable[str]:
     """A policy that is called spaced need not have spaced anything."""
-    control = CONTROLS[0]
-    reference = arms[control]["gaps"] if control in arms else None
+    controls = [arms[c]["gaps"] for c in CONTROLS if c in arms]
     for name in winners:
         gaps = arms[name]["gaps"]
         if gaps is None:
             yield f"- {name} won and brought no task back: that was not spacing."
-        elif reference and gaps["mean"] <= reference["mean"]:
+            continue
+        grown = growth(gaps)
+        most = max((g for c in controls if (g := growth(c)) is not None), default=None)
+        if grown is None or (most is not None and grown <= most):
             yield (
-                f"- {name} won with gaps no longer than {control}'s (mean {gaps['mean']:.1f} and "
-                f"{reference['mean']:.1f} rounds): its choice of tasks may have won, not their spacing."
+                f"- {name} won, and its gaps did not grow with success more than the controls': its choice "
+                "of tasks may have won, not their spacing."
             )
 
 

@@ -10,7 +10,7 @@ from synthetic import NAMES, PER_ROUND, SEEDS, analysed, linear, review, run
 
 from srs.compare.bootstrap import Resamples, interval, p_value
 from srs.compare.curves import crossing
-from srs.compare.gaps import gaps
+from srs.compare.gaps import gaps, growth
 from srs.types import UserError
 
 
@@ -39,10 +39,10 @@ def test_final_area_and_candidates_to_target_of_straight_curves() -> None:
 
 def test_the_final_pass_rate_is_the_mean_of_the_last_evaluations_of_each_seed_and_task() -> None:
     def rate(name: str, _seed: int, task: int, round: int) -> float:
-        ahead = name == "leitner" and round == 12  # in the last one only
-        return {0: 0.9, 4: 0.0, 6: 0.2, 8: 0.4, 12: 0.6}[round] + 0.3 * ahead + 0.1 * (task % 2)
+        ahead = name == "leitner" and round == 20  # in the last one only
+        return {0: 0.9, 8: 0.0, 16: 0.2, 18: 0.4, 20: 0.6}[round] + 0.3 * ahead + 0.1 * (task % 2)
 
-    rounds = (0, 4, 6, 8, 12)
+    rounds = (0, 8, 16, 18, 20)
     runs = [run(n, s, rate, rounds=rounds, n=100) for n in NAMES for s in SEEDS]
     arms = analysed(runs, averaged=3)["arms"]
     assert arms["uniform"]["final"]["value"] == pytest.approx((0.2 + 0.4 + 0.6) / 3 + 0.05)
@@ -52,8 +52,10 @@ def test_the_final_pass_rate_is_the_mean_of_the_last_evaluations_of_each_seed_an
     assert (d["low"], d["value"]) == pytest.approx((0.1, 0.1)), (
         "the rule judges the mean of the three"
     )
-    fewer = analysed([run(n, s, rate, rounds=(0, 8, 12), n=100) for n in NAMES for s in SEEDS], averaged=3)  # fmt: skip
-    assert fewer["arms"]["uniform"]["final"]["value"] == pytest.approx(0.55), "never the base model"
+    fewer = analysed([run(n, s, rate, rounds=(0, 8, 18, 20), n=100) for n in NAMES for s in SEEDS], averaged=3)  # fmt: skip
+    assert fewer["arms"]["uniform"]["final"]["value"] == pytest.approx(0.55), (
+        "none from long before"
+    )
 
 
 def test_an_arm_that_ends_early_or_skips_a_round_takes_no_points_from_others() -> None:
@@ -126,9 +128,9 @@ def test_budgets_that_differ_are_named() -> None:
     assert close["notes"] == []
     far = analysed([*runs, run("leitner", 0, linear, rounds=(0, 4, 9), tokens=1020, pairs=6)])
     assert far["notes"] == [
-        "candidates: 800 (uniform, seed 0) to 900 (leitner, seed 0)",
-        "DPO pairs: 6 (leitner, seed 0) to 7 (uniform, seed 0)",
-        "SFT tokens: 1,000 (uniform, seed 0) to 1,020 (leitner, seed 0)",
+        "candidates: 900 in leitner, 800 in the other arms",
+        "DPO pairs: 6 in leitner, 7 in the other arms",
+        "SFT tokens: 1,020 in leitner, 1,000 in the other arms",
     ]
 
 
@@ -139,8 +141,19 @@ def test_gaps_are_those_between_practices() -> None:
     log = [review("a", r) for r in (1, 2, 10)] + [review("b", 3), review("b", 5), review("c", 4)]
     log += [review("a", 5, "audit"), review("b", 4, "probe")]
     one, other = (run("sm2", s, linear, reviews=log[s:]) for s in (0, 1))
-    assert gaps([one]) == {"mean": (1 + 8 + 2) / 3, "median": 2.0, "long": 1 / 3, "n": 3}
-    assert gaps([one, other]) == {"mean": (1 + 8 + 2 + 8 + 2) / 5, "median": 2.0, "long": 2 / 5, "n": 5}  # fmt: skip
+    assert gaps([one]) == {
+        "mean": (1 + 8 + 2) / 3, "median": 2.0, "long": 1 / 3, "n": 3,
+        "after_success": (1 + 8 + 2) / 3, "after_failure": None,
+    }  # fmt: skip
+    both = gaps([one, other])
+    assert both
+    assert (both["mean"], both["long"], both["n"]) == ((1 + 8 + 2 + 8 + 2) / 5, 2 / 5, 5)
+    mixed = [review("a", 1, passed=1), review("a", 3), review("a", 9), review("b", 9, passed=2), review("b", 13)]  # fmt: skip
+    found = gaps([run("sm2", 0, linear, reviews=mixed)])
+    assert found
+    assert (found["after_success"], found["after_failure"]) == (6, 3)
+    assert growth(found) == 2
+    assert growth(gaps([one])) is None
     assert gaps([run("onepass", 0, linear, reviews=[review("a", 1)])]) is None
 
 
