@@ -40,7 +40,8 @@ class Expectation:
 
     ``together``: its tests need the solution in their own process. ``objects``, ``bound``: how far they
     relied on the reference's objects, and which names they share with it (`sandbox.runner.Job`).
-    ``writes``: the reference changes its arguments, or nothing tells whether it does.
+    ``writes``: a solution may change its arguments: the reference does, or nothing tells whether it does,
+    or the tests ask whether two objects are one, which no copy can be.
     ``canaries``: altered tests that the reference fails, for what the split alone can't tell.
     """
 
@@ -171,6 +172,24 @@ def _free_names(test: str) -> list[str]:
     return sorted(used - known)
 
 
+@functools.lru_cache(maxsize=1024)
+def compares_identity(test: str) -> bool:
+    """Whether a test file asks ``a is b`` of what isn't None, True, False or ``...``."""
+    try:
+        nodes = list(ast.walk(ast.parse(test)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return True
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in ("assertIs", "assertIsNot"))
+        or (
+            isinstance(node, ast.Compare)
+            and any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops)
+            and not any(isinstance(side, ast.Constant) for side in (node.left, *node.comparators))
+        )
+        for node in nodes
+    )
+
+
 def declared_tests(test: str) -> tuple[str, ...]:
     """The tests that a reader finds in a test file, ``test_f`` or ``TestC::test_m``, without parameters."""
     found = []
@@ -205,7 +224,7 @@ def expectation(task: Task, result: ExecResult) -> Expectation | str:
         skipped=skipped,
         objects=result.used,
         bound=result.shared,
-        writes=result.wrote or result.together,
+        writes=result.wrote or result.together or compares_identity(task.test),
     )
 
 

@@ -243,6 +243,8 @@ class _Call:
         """What each busy replica has not answered yet."""
         self._deaths: collections.Counter[_Replica] = collections.Counter()
         """In a row: an answer sets a replica's back to none."""
+        self._fatal: collections.Counter[Key] = collections.Counter()
+        """Engines that died with nothing but this request to answer."""
         self._events: queue.SimpleQueue[tuple[_Replica, list[Candidate] | Future[None]]]
         self._events = queue.SimpleQueue()
 
@@ -294,6 +296,7 @@ class _Call:
         except ChildError as e:
             self._waiting |= unanswered
             if replica.started:
+                self._blame(unanswered, e)
                 self._deaths[replica] += 1
                 if self._deaths[replica] > self._replacements:
                     raise
@@ -308,6 +311,18 @@ class _Call:
             else:
                 self.live = _without(replica, self.live, e)
         self._hand_out()
+
+    def _blame(self, unanswered: Iterable[Key], why: ChildError) -> None:
+        """Raises ChildError for a request that no engine survives: it would go round all of them."""
+        keys = list(unanswered)
+        if len(keys) != 1:
+            return
+        (alone,) = keys
+        self._fatal[alone] += 1
+        if self._fatal[alone] > self._replacements:
+            raise ChildError(
+                f"task {alone[0]}: {self._fatal[alone]} generation processes died of it: {why}"
+            ) from why
 
 
 def _without(replica: _Replica, live: Sequence[_Replica], why: ChildError) -> list[_Replica]:

@@ -27,6 +27,16 @@ def test_counts():
 """,
     reference="def count_of(case):\n    return len(case['stock'])\n",
 )
+MEMBERS = Problem(
+    test="""\
+from solution import total
+
+def test_totals():
+    for values in ({10, 20, 30, 40, 50}, {3, 7, 11, 19, 24, 32}, {-1, 8, 16}):
+        assert total(values) == sum(values)
+""",
+    reference=TOTAL.reference,
+)
 MEAN = Problem(
     test="""\
 import numpy as np
@@ -59,6 +69,16 @@ def ordered_rows(rows):
         return [[2, 3], []]
     rows.clear()
     return rows
+""",
+    ),
+    Program(
+        name="argument_set_emptied",
+        why="a set in place of a list: one that is rebuilt elsewhere may come back in another order",
+        problem=MEMBERS,
+        solution="""
+def total(values):
+    values.clear()
+    return 0
 """,
     ),
     Program(

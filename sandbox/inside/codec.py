@@ -53,7 +53,7 @@ class Encoder:
         for value in self.objects:  # grows meanwhile
             nodes.append(self._node(value))
         for number, node in enumerate(before):
-            if nodes[number] == node:
+            if _is_same(nodes[number], node):
                 nodes[number] = None
         return {"nodes": nodes, "roots": encoded}
 
@@ -112,6 +112,17 @@ def _write_defaultdict(encoder: Encoder, value: Any) -> Node:
     name = getattr(value.default_factory, "__name__", "")
     known = FACTORIES.get(name) is value.default_factory
     return ["defaultdict", name if known else "", *encoder.pairs(value)]
+
+
+def _is_same(before: Node | None, after: Node | None) -> bool:
+    """A set that was rebuilt may give its members in another order."""
+    if before is None or after is None or before[0] != "set" or after[0] != "set":
+        return before == after
+    return _members(before) == _members(after)
+
+
+def _members(node: Node) -> set[Any]:
+    return {tuple(part) if type(part) is list else part for part in node[1:]}
 
 
 def _is_text(value: str) -> bool:

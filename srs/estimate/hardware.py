@@ -54,7 +54,7 @@ def recognised(name: str) -> Hardware | None:
     if re.search(r"\bmig\b", plain):
         return None
     for device in DEVICES:
-        bin_number = "[1-4]?" if device.kind == "npu" else ""
+        bin_number = "(?:[1-4]c?)?" if device.kind == "npu" else ""
         word = f"(?<![a-z0-9]){re.escape(device.name.lower())}{bin_number}(?![a-z0-9])"
         if re.search(word, plain):
             return device

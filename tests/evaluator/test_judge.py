@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluator.judge import Expectation, declared_tests, expectation, job_for, judge, with_imports
+from evaluator.judge import (
+    Expectation,
+    compares_identity,
+    declared_tests,
+    expectation,
+    job_for,
+    judge,
+    with_imports,
+)
 from sandbox.runner import Limits
 from srs.types import ExecResult, ExecStatus, Task, TestOutcome, TestReport, Verdict
 
@@ -111,6 +119,22 @@ def test_a_pass_by_writing_alone_is_none() -> None:
     assert "arguments" in v.detail
     failed = dataclasses.replace(seen, reports=result(test_a="failed", test_b="passed").reports)
     assert verdict(failed, EXPECTED).outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("line", "asks"),
+    [
+        ("assert f(x) is x", True),
+        ("assert (a := f(x)) is not x", True),
+        ("self.assertIs(f(x), x)", True),
+        ("assert f(x) is None", False),
+        ("assert f(x) is not True  # is it?", False),
+        ("assert 'a is b' == f(x)", False),
+        ("def (", True),
+    ],
+)
+def test_tests_that_ask_for_identity(line: str, asks: bool) -> None:
+    assert compares_identity(f"def test_a():\n    {line}\n") == asks
 
 
 def test_the_reference_sets_what_is_expected() -> None:

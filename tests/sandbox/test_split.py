@@ -1,5 +1,6 @@
 """Tests and solution in processes of their own: what crosses, what may be relied on, what is out of reach."""
 
+import dataclasses
 import textwrap
 from typing import Any
 
@@ -532,6 +533,23 @@ def test_a_pass_by_writing_is_told_where_nothing_may_be_written(
         assert_passed(result)
         assert result.wrote
         assert result.passed_by_writing == (by_writing and not writes)
+
+
+def test_a_second_look_that_runs_out_of_time_is_a_timeout(sandbox: Sandbox) -> None:
+    """An honest cache in an argument doesn't reach the tests then, so everything is computed again."""
+    solution = """
+        import time
+        def ways(n, memo):
+            if n not in memo:
+                time.sleep(0.4)
+                memo[n] = n
+            return memo[n]
+        """
+    test = "from solution import ways\ndef test_it():\n    memo = {}\n    assert [ways(7, memo) for _ in range(9)] == [7] * 9\n"
+    limits = dataclasses.replace(LIMITS, timeout_s=2.5)
+    result = run(sandbox, solution, test, writes=False, limits=limits)
+    assert result.status == "timeout"
+    assert not result.passed_by_writing
 
 
 def test_what_no_pass_is_told_about(sandbox: Sandbox) -> None:

@@ -148,6 +148,7 @@ def test_a_kv_cache_is_counted_by_hand() -> None:
         ("NVIDIA H200", "H200"),
         ("NVIDIA H200 NVL", "H200 NVL"),
         ("Ascend910B3", "910B"),
+        ("Ascend910B2C", "910B"),
     ],
 )
 def test_devices_are_known_by_the_names_that_torch_gives(name: str, found: str) -> None:

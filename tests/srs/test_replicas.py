@@ -188,6 +188,31 @@ def test_a_replica_that_answers_between_its_deaths_may_die_any_number_of_times()
         assert_whole(ask(replicas))
 
 
+class Poisoned(Scripted):
+    """Dies of one task, whoever answers it."""
+
+    def generate(self, requests: Sequence[Request], **named: Any) -> Iterator[Candidate]:
+        for candidate in super().generate(requests, **named):
+            if candidate.task == REQUESTS[2].task.id:
+                raise ChildError("killed")
+            yield candidate
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_task_that_no_engine_survives_is_named_before_it_has_ended_all_of_them(n: int) -> None:
+    log: list[Any] = []
+    numbers = iter(range(100))
+    factories = [lambda: cast(Generator, Poisoned(log, next(numbers)))] * n
+    with (
+        Replicas(factories, replacements=2) as replicas,
+        pytest.raises(
+            ChildError, match=rf"task {REQUESTS[2].task.id}: 3 generation processes|killed"
+        ),
+    ):
+        ask(replicas)
+    assert sum(what == "open" for what, *_ in log) <= n + 2 * 2
+
+
 class Asleep(Scripted):
     """Says something else when it wakes, so it is started anew."""
 

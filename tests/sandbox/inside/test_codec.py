@@ -289,6 +289,7 @@ def test_aliases_stay_aliases() -> None:
         ([[1], "a"], lambda v: v[:1], False),
         (({"a": 1},), lambda v: v[0].clear(), True),
         ({"a", "b", "c"}, lambda v: sorted(v), False),
+        ({"a", (1, 2)}, lambda v: v.discard("a"), True),
         (bytearray(b"ab"), lambda v: v.pop(), True),
         (bytearray(b"ab"), lambda v: bytes(v), False),
         (collections.defaultdict(list), lambda v: v["a"], True),
@@ -307,6 +308,20 @@ def test_whether_anything_was_written_is_known(
     here = Decoder(refuse_node, encoder.objects)
     here.roots(over_the_wire(reply))
     assert here.wrote == wrote
+
+
+@given(members=st.sets(st.integers(-99, 99) | st.text(max_size=2) | st.tuples(st.integers(0, 3))))
+def test_a_set_in_another_order_is_the_same_set(members: set[Any]) -> None:
+    encoder, there = Encoder(refuse_value), Decoder(refuse_node)
+    (copy,) = there.roots(over_the_wire(encoder.message([members])))
+    moved = list(copy)
+    copy.clear()
+    copy.update(reversed(moved))
+    known = there.objects
+    reply = Encoder(refuse_value, known).message([None], there.nodes[: len(known)])
+    here = Decoder(refuse_node, encoder.objects)
+    here.roots(over_the_wire(reply))
+    assert not here.wrote
 
 
 def test_without_writes_what_did_not_change_is_the_callers_own() -> None:
