@@ -5,22 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-LONGEST_FIRST = (
-    "test_resume.py",
-    "test_ray_run.py",
-    "test_compare.py",
-    "test_tiny_lab.py",
-    "test_self_check.py",
-    "test_modelarts_entry.py",
-)
-"""Files of a minute and more: a process runs a file whole, so begun last they would keep all others waiting."""
-
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # what a shell gives to background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST_FIRST)
 
 
 @pytest.fixture(autouse=True)

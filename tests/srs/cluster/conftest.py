@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,11 @@ def _nodes() -> Iterator[Nodes]:
         patch.setenv("PYTHONPATH", str(HERE))
         # Other sources may be edited while a test runs; comparing hosts' code has a test of its own.
         patch.setattr(hosts, "CODE", ("srs/cluster",))
+        ended_by = signal.getsignal(signal.SIGTERM)
         nodes = Nodes(folder)
         with connected(nodes.address):
+            # Ray's own handler would be inherited by what tests of other folders fork.
+            signal.signal(signal.SIGTERM, ended_by)
             yield nodes
         nodes.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
