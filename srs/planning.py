@@ -51,13 +51,16 @@ class Planner:
 
     def plan(self, number: int) -> RoundPlan:
         """The plan of round ``number``, which comes right after the last recorded one."""
+        return self._plan(number, self.config)
+
+    def _plan(self, number: int, config: SchedulerConfig) -> RoundPlan:
         frozen, fresh = self._frozen()
         owed = [one.task for one in frozen if one.is_due(number)]
         return draw_plan(
             self.memory,
             number,
             self.policy,
-            self.config,
+            config,
             excluded=self._excluded([one.task for one in frozen] + fresh),
             probe=[*owed, *fresh],
         )
@@ -67,7 +70,10 @@ class Planner:
 
         When nothing is left to practise one more audit is held; it may bring tasks back.
         """
-        plan = self.plan(number)
+        least = dataclasses.replace(
+            self.config, tasks_per_round=1, audit_size=min(1, self.config.audit_size)
+        )
+        plan = self._plan(number, least)  # the round's own plan is drawn when it begins
         if plan.practised:
             return True
         last = self.memory.last_round()
