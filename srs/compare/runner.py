@@ -107,26 +107,29 @@ def default_jobs() -> int:
 def execute(runs: Sequence[Run], board: Board, *, jobs: int) -> list[Failure]:
     """Run what isn't complete, at most ``jobs`` at once; what failed doesn't stop the others.
 
-    On the way out by an exception, Ctrl-C included, every process is asked to stop and waited for.
+    Each has its share of the cores to itself (`shares`). On the way out by an exception, Ctrl-C included,
+    every process is asked to stop and waited for.
     """
     waiting = [run for run in runs if not is_complete(run.path)]
     working: dict[tuple[str, int], _Process] = {}
     failures: list[Failure] = []
+    idle = shares(jobs)
     try:
         while waiting or working:
             measuring = {p.run.seed for p in working.values() if not p.run.base_evaluation.exists()}
-            while len(working) < jobs and (run := next_run(waiting, measuring)):
+            while idle and (run := next_run(waiting, measuring)):
                 waiting.remove(run)
                 prepare(run, runs)
                 if not run.base_evaluation.exists():
                     measuring.add(run.seed)
-                working[run.cell] = _Process(run)
+                working[run.cell] = _Process(run, idle.pop(0))
                 board.started(run.cell)
             time.sleep(POLL_S)
             for cell, process in list(working.items()):
                 if (status := process.poll()) is None:
                     continue
                 del working[cell]
+                idle.append(process.cores)
                 failed = status != 0 or not is_complete(process.run.path)
                 if failed:
                     failures.append(
@@ -137,6 +140,22 @@ def execute(runs: Sequence[Run], board: Board, *, jobs: int) -> list[Failure]:
     finally:
         stop(list(working.values()))
     return failures
+
+
+def shares(jobs: int) -> list[frozenset[int]]:
+    """The cores of each of ``jobs`` runs at once, as many for each; empty where a process can't be bound.
+
+    Two runs with two threads each on the same two cores get done three quarters of what two runs with a
+    core each do: threads that wait for one another wait for the other run as well.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return [frozenset()] * jobs
+    cores = sorted(os.sched_getaffinity(0))
+    size = max(1, len(cores) // jobs)
+    return [
+        frozenset(cores[n % len(cores)] for n in range(job * size, (job + 1) * size))
+        for job in range(jobs)
+    ]
 
 
 def next_run(waiting: Sequence[Run], measuring: set[int]) -> Run | None:
@@ -174,8 +193,9 @@ def stop(processes: Sequence[_Process]) -> None:
 class _Process:
     """`srs.train` on one run, in a session of its own: Ctrl-C reaches only the comparison."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, cores: frozenset[int]) -> None:
         self.run = run
+        self.cores = cores
         run.log.parent.mkdir(parents=True, exist_ok=True)
         here = str(Path(__file__).resolve().parents[2])
         known = os.environ.get("PYTHONPATH")
@@ -187,7 +207,7 @@ class _Process:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{known}" if known else here},
                 start_new_session=True,
-                preexec_fn=_ends_with_parent(),
+                preexec_fn=_child(cores),
             )
 
     def poll(self) -> int | None:
@@ -211,20 +231,22 @@ class _Process:
             self._process.wait()
 
 
-def _ends_with_parent() -> Callable[[], None] | None:
-    """Have Linux interrupt a run when this process dies, even by SIGKILL: its lock must not outlive us."""
+def _child(cores: frozenset[int]) -> Callable[[], None] | None:
+    """Bind a run to ``cores``, and have Linux interrupt it when this process dies, even by SIGKILL: its
+    lock must not outlive us."""
     if sys.platform != "linux":
         return None
     import ctypes
 
     libc, parent = ctypes.CDLL(None), os.getpid()
 
-    def ask() -> None:
+    def begin() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
+        os.sched_setaffinity(0, cores)
 
-    return ask
+    return begin
 
 
 @contextlib.contextmanager

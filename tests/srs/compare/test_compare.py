@@ -133,6 +133,11 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
         assert abs(arm["spent"]["sft_tokens"] - 800) < 100
         assert arm["log_loss"] is not None or arm["policy"] == "random_review"
     assert results["n_panel"] == 4
+    threads = [
+        json.loads((r / "environment.json").read_text())["tuner"]["threads"]
+        for r in (first, second)
+    ]
+    assert threads == [max(1, len(os.sched_getaffinity(0)) // 2)] * 2
     measured = [
         json.loads((first / f"rounds/{name}.json").read_text())
         for name in ("0001/panel", "0002/evaluation")
