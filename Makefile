@@ -6,7 +6,7 @@ train: setup  ## Run the loop with its defaults; ARGS="--rounds 3" passes more
 	@$(PY) -m srs.train --rounds 10 $(ARGS)
 
 test: setup  ## Run the tests, a file per process; ARGS="tests/srs -k resume" passes more
-	@$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint test  ## Format, lint, types, tests: what CI runs
 

@@ -176,6 +176,22 @@ def detect(
     return Device(kind="cpu", threads=threads or 1)
 
 
+def core_shares(n: int) -> list[frozenset[int]]:
+    """The cores for each of ``n`` loops at once, as many for each; empty where a process can't be bound.
+
+    Two loops with two threads each on the same two cores get done three quarters of what two with a
+    core each do: threads that wait for one another wait for the other loop as well.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return [frozenset()] * n
+    cores = sorted(os.sched_getaffinity(0))
+    size = max(1, len(cores) // n)
+    return [
+        frozenset(cores[core % len(cores)] for core in range(part * size, (part + 1) * size))
+        for part in range(n)
+    ]
+
+
 def _torch() -> Any:
     """The module torch. Raises UserError when torch-npu, which torch loads itself, finds no CANN."""
     try:

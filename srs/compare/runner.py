@@ -107,13 +107,13 @@ def default_jobs() -> int:
 def execute(runs: Sequence[Run], board: Board, *, jobs: int) -> list[Failure]:
     """Run what isn't complete, at most ``jobs`` at once; what failed doesn't stop the others.
 
-    Each has its share of the cores to itself (`shares`). On the way out by an exception, Ctrl-C included,
-    every process is asked to stop and waited for.
+    Each has its share of the cores (`srs.device.core_shares`). On the way out by an exception, Ctrl-C
+    included, every process is asked to stop and waited for.
     """
     waiting = [run for run in runs if not is_complete(run.path)]
     working: dict[tuple[str, int], _Process] = {}
     failures: list[Failure] = []
-    idle = shares(jobs)
+    idle = device.core_shares(jobs)
     try:
         while waiting or working:
             measuring = {p.run.seed for p in working.values() if not p.run.base_evaluation.exists()}
@@ -140,22 +140,6 @@ def execute(runs: Sequence[Run], board: Board, *, jobs: int) -> list[Failure]:
     finally:
         stop(list(working.values()))
     return failures
-
-
-def shares(jobs: int) -> list[frozenset[int]]:
-    """The cores of each of ``jobs`` runs at once, as many for each; empty where a process can't be bound.
-
-    Two runs with two threads each on the same two cores get done three quarters of what two runs with a
-    core each do: threads that wait for one another wait for the other run as well.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return [frozenset()] * jobs
-    cores = sorted(os.sched_getaffinity(0))
-    size = max(1, len(cores) // jobs)
-    return [
-        frozenset(cores[n % len(cores)] for n in range(job * size, (job + 1) * size))
-        for job in range(jobs)
-    ]
 
 
 def next_run(waiting: Sequence[Run], measuring: set[int]) -> Run | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from srs.device import Device, detect
+from srs.device import Device, core_shares, detect
 from srs.types import UserError
 
 CUDA = Device(kind="cuda", indices=("0", "1"), threads=16)
@@ -247,3 +247,24 @@ def test_no_other_module_names_an_accelerator() -> None:
         if named.search(line)
     ]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("loops", "expected"),
+    [
+        (1, [{0, 1, 4, 5, 9}]),
+        (2, [{0, 1}, {4, 5}]),
+        (3, [{0}, {1}, {4}]),
+        (7, [{0}, {1}, {4}, {5}, {9}, {0}, {1}]),
+    ],
+)
+def test_loops_at_once_have_as_many_cores_each(
+    loops: int, expected: list[set[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 5, 4, 1, 0}, raising=False)
+    assert core_shares(loops) == expected
+
+
+def test_where_processes_cannot_be_bound_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert core_shares(2) == [set(), set()]

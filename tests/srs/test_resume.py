@@ -3,10 +3,12 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import pytest
 
 from memory.store import Store
 from srs.types import PreferencePair, to_json
+
+Start = Callable[..., subprocess.Popen[str]]
 
 SETTINGS = (
     "generate.engine=transformers",
@@ -52,12 +56,6 @@ def command(run: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "srs.train", "--rounds", "2", "--run-dir", str(run), *sets, *more]
 
 
-def start(run: Path, env: dict[str, str], *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(run, *more), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
 def finish(process: subprocess.Popen[str]) -> str:
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
@@ -65,25 +63,42 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {**os.environ, "SRS_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+    """Starts a run, or resumes it, with a preference pair from elsewhere among its settings."""
+    folder = tmp_path_factory.mktemp("shared")
+    pair = PreferencePair(
+        task="elsewhere", prompt="Say one.\n", chosen="x = 1\n", rejected="x = 2\n", chosen_round=0,
+        rejected_round=0, chosen_policy="external", rejected_policy="external",
+        rejected_outcome="failed", rejected_tests_passed=0.0,
+    )  # fmt: skip
+    pairs = folder / "pairs.jsonl"
+    pairs.write_text(json.dumps(to_json(pair)) + "\n", encoding="utf-8")
+    env = {**os.environ, "SRS_CACHE_DIR": str(folder / "cache")}
+
+    def begin(run: Path, *more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command(run, "--set", f"dpo.extra_pairs=['{pairs}']", *more),
+            env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    return begin
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Path:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Path:
     run = tmp_path_factory.mktemp("uninterrupted") / "run"
-    finish(start(run, env))
+    finish(start(run))
     return run
 
 
 def test_killed_fifteen_times_is_the_same_run(
-    tmp_path: Path, uninterrupted: Path, env: dict[str, str]
+    tmp_path: Path, uninterrupted: Path, start: Start
 ) -> None:
     run, stream, kills = tmp_path / "run", random.Random(7), 0
     for moment in MOMENTS:
         if (run / moment).exists():
             continue
-        process = start(run, env, *(["--resume"] if (run / "config.json").exists() else []))
+        process = start(run, *(["--resume"] if (run / "config.json").exists() else []))
         while process.poll() is None and not (run / moment).exists():
             time.sleep(0.005)
         assert process.poll() is None, process.stdout and process.stdout.read()
@@ -92,15 +107,15 @@ def test_killed_fifteen_times_is_the_same_run(
         process.communicate()
         kills += 1
     assert kills >= 10
-    finish(start(run, env, "--resume"))
+    finish(start(run, "--resume"))
     assert results(run) == results(uninterrupted)
 
 
 def test_interrupting_prints_the_resume_command_and_leaves_nothing_running(
-    tmp_path: Path, env: dict[str, str]
+    tmp_path: Path, start: Start
 ) -> None:
     run = tmp_path / "run"
-    process = start(run, env)
+    process = start(run)
     while process.poll() is None and not (run / "rounds/0001/plan.json").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -111,25 +126,18 @@ def test_interrupting_prints_the_resume_command_and_leaves_nothing_running(
     assert not processes_that_mention(str(run))
 
 
-def test_a_finished_run_can_be_extended(tmp_path: Path, env: dict[str, str]) -> None:
+def test_a_finished_run_can_be_extended(tmp_path: Path, uninterrupted: Path, start: Start) -> None:
     """And preference pairs from elsewhere are trained on beside its own, each time."""
-    run, extra = tmp_path / "run", tmp_path / "extra.jsonl"
-    pair = PreferencePair(
-        task="elsewhere", prompt="Say one.\n", chosen="x = 1\n", rejected="x = 2\n", chosen_round=0,
-        rejected_round=0, chosen_policy="external", rejected_policy="external",
-        rejected_outcome="failed", rejected_tests_passed=0.0,
-    )  # fmt: skip
-    extra.write_text(json.dumps(to_json(pair)) + "\n", encoding="utf-8")
-    setting = f"dpo.extra_pairs=['{extra}']"
-    finish(start(run, env, "--rounds", "1", "--set", setting))
+    run = tmp_path / "run"
+    shutil.copytree(uninterrupted, run)
     assert [row["task"] for row in lines(run / "pairs.jsonl")][-1] == "elsewhere"
-    finish(start(run, env, "--resume", "--rounds", "2"))
+    finish(start(run, "--resume", "--rounds", "3"))
     pairs = lines(run / "pairs.jsonl")
     assert [row["task"] for row in pairs].count("elsewhere") == 1
     assert json.loads((run / "dpo.json").read_text())["n_pairs"] == len(pairs)
     rows = lines(run / "metrics.jsonl")
-    assert [row["round"] for row in rows] == [0, 1, 2]
-    assert json.loads((run / "dpo.json").read_text())["round"] == 2
+    assert [row["round"] for row in rows] == [0, 1, 2, 3]
+    assert json.loads((run / "dpo.json").read_text())["round"] == 3
 
 
 def results(run: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from srs import config as configs
 from srs.compare.arms import parse
 from srs.compare.board import Board
 from srs.compare.protocol import Protocol
-from srs.compare.runner import Run, held, next_run, planned, prepare, shares
+from srs.compare.runner import Run, held, next_run, planned, prepare
 from srs.rundir import RunDir
 from srs.types import UserError
 
@@ -64,27 +63,6 @@ def test_the_others_begin_with_its_evaluation(runs: list[Run]) -> None:
     stored = json.loads((runs[1].path / "config.json").read_text())
     assert configs.from_dict(stored, "test") == runs[1].config
     RunDir.resume(runs[1].path).close()
-
-
-@pytest.mark.parametrize(
-    ("jobs", "expected"),
-    [
-        (1, [{0, 1, 4, 5, 9}]),
-        (2, [{0, 1}, {4, 5}]),
-        (3, [{0}, {1}, {4}]),
-        (7, [{0}, {1}, {4}, {5}, {9}, {0}, {1}]),
-    ],
-)
-def test_runs_at_once_have_as_many_cores_each(
-    jobs: int, expected: list[set[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {9, 5, 4, 1, 0}, raising=False)
-    assert shares(jobs) == expected
-
-
-def test_where_processes_cannot_be_bound_they_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert shares(2) == [set(), set()]
 
 
 def test_a_run_that_has_begun_is_left_as_it_is(runs: list[Run]) -> None:
