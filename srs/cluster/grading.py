@@ -19,7 +19,7 @@ from sandbox.pool import LOOKAHEAD
 from sandbox.runner import Job, SandboxConfig, SandboxError
 from srs.cluster.errors import first_line
 from srs.cluster.hosts import Host, end
-from srs.cluster.station import CLOSE_S, LANES, Said, Station, told
+from srs.cluster.station import CLOSE_S, LANES, Said, Station, closing, told
 from srs.types import ExecResult, UserError
 
 TRIES = 3
@@ -85,9 +85,9 @@ class RaySandbox:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        running = [station for station in self._stations if station.actor is not None]
-        closing = [station.close() for station in running]
-        end([station.actor for station in running], closing, patience_s=CLOSE_S)
+        # A lane may be replacing one right now; it ends what it starts after this.
+        running = [actor for s in self._stations if (actor := s.actor) is not None]
+        end(running, [closing(actor) for actor in running], patience_s=CLOSE_S)
         for lane in self._lanes:
             lane.join(CLOSE_S)
         self._fail(SandboxError("the sandbox was closed"))
@@ -113,7 +113,7 @@ class RaySandbox:
         except SandboxError as e:
             log.warning("host %s does no grading: %s", station.host.name, e)
             station.give_up()
-            if all(other.actor is None for other in self._stations):
+            if all(other.lost for other in self._stations):
                 raise SandboxError(f"no host of the cluster can grade; the last one: {e}") from e
             return None
 
@@ -221,11 +221,12 @@ class RaySandbox:
                 station.host.name,
                 first_line(why),
             )
-            station.give_up()
             station.restarts += 1
             if station.restarts <= RESTARTS:
                 self._restart(station)
-        if all(other.actor is None for other in self._stations):
+            else:
+                station.give_up()
+        if not self._closed and all(other.lost for other in self._stations):
             self._fail(
                 SandboxError(f"no host of the cluster is left to grade on; the last one: {why}")
             )
@@ -233,7 +234,10 @@ class RaySandbox:
     def _restart(self, station: Station) -> None:
         """A fresh actor with the same sandbox as the others', or none."""
         try:
+            station.dismiss()
             station.start()
+            if self._closed:
+                raise SandboxError("the sandbox was closed")
             said = station.ready()
             if said.identity != self.identity:
                 raise SandboxError(f"its sandbox is now {said.identity!r}")

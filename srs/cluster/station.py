@@ -58,12 +58,16 @@ class GradingHost:
 
 
 class Station:
-    """``actor`` is None before `start` and once the host is given up; ``lock`` guards it."""
+    """One host. ``lock`` guards ``actor``, which is None before `start` and once dismissed.
+
+    ``lost``: the host grades no more.
+    """
 
     def __init__(self, host: Host, config: SandboxConfig) -> None:
         self.host = host
         self.actor: Any = None
         self.dismissed: Any = None
+        self.lost = False
         self.restarts = 0
         self.lock = threading.Lock()
         self._config = config
@@ -93,15 +97,21 @@ class Station:
             raise SandboxError(f"the host is lost: {first_line(e)}") from e
         return said
 
-    def give_up(self) -> None:
+    def dismiss(self) -> None:
         """End the actor; other calls of it, which fail by that, can tell by ``dismissed``."""
         self.dismissed = self.actor
         end([self.actor])
         self.actor = None
 
-    def close(self) -> Any:
-        """Have the sandbox remove what it made; the reference to wait for."""
-        return self.actor.close.options(concurrency_group="closing").remote()
+    def give_up(self) -> None:
+        """End the actor for good."""
+        self.lost = True
+        self.dismiss()
+
+
+def closing(actor: Any) -> Any:
+    """Have the actor's sandbox remove what it made; the reference to wait for."""
+    return actor.close.options(concurrency_group="closing").remote()
 
 
 def told(error: Any) -> BaseException:

@@ -118,26 +118,27 @@ def test_an_adapter_goes_to_each_host_once(
         (tmp_path / name / "sub" / "weights").write_text(weights)
         return Policy(name=name, adapter=tmp_path / name)
 
-    def arrived() -> list[tuple[str, int]]:
-        """Folders that came to a host, with what changes when one comes again."""
-        return sorted(
+    def kept() -> set[tuple[str, int]]:
+        """The hosts' folders of adapters, with what changes when one comes again."""
+        return {
             (str(folder), folder.stat().st_ino)
             for node in nodes.living
-            for folder in (nodes.caches[node] / "adapters").iterdir()
-        )
+            for folder in nodes.caches[node].glob("adapters/*")
+        }
 
+    earlier = kept()  # other tests' runs
     first, second, same = adapter("0001", "one"), adapter("0002", "two"), adapter("0003", "one")
     with Replicas(factories) as replicas:
         assert {c.completion.split()[1] for c in ask(replicas, first, 6)} == {"one"}
-        once = arrived()
+        once = kept() - earlier
         assert len(once) == 3
         list(ask(replicas, first, 6))
         assert {(c.completion.split()[1], c.policy) for c in ask(replicas, same, 6)} == {
             ("one", "0003")
         }
-        assert arrived() == once
+        assert kept() - earlier == once
         assert {c.completion.split()[1] for c in ask(replicas, second, 6)} == {"two"}
-        assert len(arrived()) == 6
+        assert len(kept() - earlier) == 6
 
 
 def test_errors_are_those_of_one_machine(factories: Factories) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -63,6 +65,7 @@ def numbers(results: Any) -> list[int]:
 @pytest.fixture(scope="module")
 def steady(_nodes: Nodes) -> Iterator[RaySandbox]:
     """For tests that do a host no harm."""
+    _nodes.fill()
     with RaySandbox(CONFIG, hosts()) as opened:
         yield opened
 
@@ -188,6 +191,26 @@ def test_a_job_that_breaks_every_sandbox_stops_the_run(monkeypatch: pytest.Monke
         assert numbers(itertools.islice(results, 3)) == [0, 1, 2]
         with pytest.raises(SandboxError, match=f"{TRIES} hosts failed on one job.*disk is full"):
             next(results)
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_host_can_be_in_replacement_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(station, "GradingHost", Doomed)
+    starts, replacing, go_on = station.start, threading.Event(), threading.Event()
+
+    def start(*args: Any, **options: Any) -> Any:
+        replacing.set()
+        assert go_on.wait(60)
+        return starts(*args, **options)
+
+    with ThreadPoolExecutor() as threads, RaySandbox(CONFIG, hosts()[:1]) as sandbox:
+        monkeypatch.setattr(station, "start", start)
+        result = threads.submit(lambda: list(sandbox.run([numbered(3)])))
+        assert replacing.wait(60)
+        threading.Timer(1.0, go_on.set).start()
+    with pytest.raises(SandboxError, match="the sandbox was closed"):
+        result.result(60)
+    assert [each.actor for each in sandbox._stations] == [None]
 
 
 @pytest.mark.usefixtures("nodes")
