@@ -216,8 +216,10 @@ class _Process:
 
 
 def _child(cores: frozenset[int]) -> Callable[[], None] | None:
-    """Bind a run to ``cores``, and have Linux interrupt it when this process dies, even by SIGKILL: its
-    lock must not outlive us."""
+    """Bind a run to ``cores``, and have Linux interrupt it when this process dies, even by SIGKILL.
+
+    A run that outlived the comparison would keep its lock.
+    """
     if sys.platform != "linux":
         return None
     import ctypes
