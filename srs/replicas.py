@@ -2,9 +2,10 @@
 
     requests ─► shares of nearly equal length ─► replica 0 … N-1 ─► candidates, tasks as they end
                      ▲                                │ dies
-                     └────── its unfinished ones ◄────┴─► a new replica
+                     └── halves of its unfinished ◄───┴─► a new replica
 
-A request carries its seed, so who answers it doesn't matter.
+A request carries its seed, so who answers it doesn't matter. What an engine died of is halved each time, so
+that a request no engine survives is soon alone and can be named.
 """
 
 from __future__ import annotations
@@ -235,9 +236,11 @@ class _Call:
         self.dropped = threading.Event()
         self._ask = ask
         self._replacements = replacements
-        self._waiting = {(request.task.id, request.seed): request for request in requests}
-        if len(self._waiting) != len(requests):
+        if len({_key(request) for request in requests}) != len(requests):
             raise ValueError("two requests with the same task and seed")
+        shares = balance([length(request) for request in requests], len(self.live))
+        self._waiting = [[requests[position] for position in share] for share in shares if share]
+        """Shares that nobody has yet. They are divided further, never put together."""
         self._left = len(requests)
         self._doing: dict[_Replica, dict[Key, Request]] = {}
         """What each busy replica has not answered yet."""
@@ -262,19 +265,16 @@ class _Call:
                 yield event
 
     def _hand_out(self) -> None:
-        """Divide what waits among those that are idle."""
+        """A share for each that is idle, the largest first; as long as there are too few they are halved."""
         idle = [replica for replica in self.live if replica not in self._doing]
-        if not idle or not self._waiting:
-            return
-        waiting = list(self._waiting.values())
-        self._waiting = {}
-        for replica, share in zip(
-            idle, balance([length(r) for r in waiting], len(idle)), strict=True
-        ):
-            if share:
-                requests = [waiting[position] for position in share]
-                self._doing[replica] = {(r.task.id, r.seed): r for r in requests}
-                self._submit(replica, functools.partial(self._run, replica, requests))
+        self._waiting.sort(key=len, reverse=True)
+        while 0 < len(self._waiting) < len(idle) and len(self._waiting[0]) > 1:
+            self._waiting[:1] = _halves(self._waiting[0])
+            self._waiting.sort(key=len, reverse=True)
+        for replica in idle[: len(self._waiting)]:
+            share = self._waiting.pop(0)
+            self._doing[replica] = {_key(request): request for request in share}
+            self._submit(replica, functools.partial(self._run, replica, share))
 
     def _run(self, replica: _Replica, requests: Sequence[Request]) -> None:
         """In the replica's thread."""
@@ -294,7 +294,7 @@ class _Call:
             if unanswered:
                 raise ChildError(f"replica {replica.number} left out {len(unanswered)} tasks")
         except ChildError as e:
-            self._waiting |= unanswered
+            self._waiting += _halves(list(unanswered.values()))
             if replica.started:
                 self._blame(unanswered, e)
                 self._deaths[replica] += 1
@@ -332,6 +332,15 @@ def _without(replica: _Replica, live: Sequence[_Replica], why: ChildError) -> li
         raise why
     logger.warning("generation goes on without replica %d: %s", replica.number, why)
     return others
+
+
+def _key(request: Request) -> Key:
+    return request.task.id, request.seed
+
+
+def _halves(requests: Sequence[Request]) -> list[list[Request]]:
+    """Equal in number up to one, so that halving again and again leaves each alone. None of them empty."""
+    return [list(half) for half in (requests[::2], requests[1::2]) if half]
 
 
 def length(request: Request) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -188,29 +189,47 @@ def test_a_replica_that_answers_between_its_deaths_may_die_any_number_of_times()
         assert_whole(ask(replicas))
 
 
+POISON = 99
+
+
 class Poisoned(Scripted):
-    """Dies of one task, whoever answers it."""
+    """Dies of one task, whoever answers it, and of all that it was asked with, as a batched engine does."""
 
     def generate(self, requests: Sequence[Request], **named: Any) -> Iterator[Candidate]:
-        for candidate in super().generate(requests, **named):
-            if candidate.task == REQUESTS[2].task.id:
-                raise ChildError("killed")
-            yield candidate
+        if any(request.task.id == f"add_{POISON}" for request in requests):
+            self.log.append(("died", self.name, len(requests)))
+            raise ChildError("killed")
+        yield from super().generate(requests, **named)
 
 
-@pytest.mark.parametrize("n", [1, 4])
-def test_a_task_that_no_engine_survives_is_named_before_it_has_ended_all_of_them(n: int) -> None:
+@pytest.mark.parametrize("n", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("total", "position"), [(1, 0), *((5, i) for i in range(5)), *((33, i) for i in range(33))]
+)
+def test_a_task_that_no_engine_survives_is_soon_alone_and_named(
+    n: int, total: int, position: int
+) -> None:
+    """Whatever order the replicas come in: each death halves its company, and then it has three alone."""
+    requests = [
+        Request(task=make_task(i, question="word " * (1 + i % 5)), seed=i) for i in range(total)
+    ]
+    requests[position] = Request(task=make_task(POISON), seed=POISON)
     log: list[Any] = []
     numbers = iter(range(100))
     factories = [lambda: cast(Generator, Poisoned(log, next(numbers)))] * n
+    said = f"task add_{POISON}: 3 generation processes died of it"
     with (
         Replicas(factories, replacements=2) as replicas,
-        pytest.raises(
-            ChildError, match=rf"task {REQUESTS[2].task.id}: 3 generation processes|killed"
-        ),
+        pytest.raises(ChildError, match=f"{said}|killed") as caught,
     ):
-        ask(replicas)
-    assert sum(what == "open" for what, *_ in log) <= n + 2 * 2
+        ask(replicas, requests)
+    company = [entry[2] for entry in log if entry[0] == "died"]
+    assert all(after <= (before + 1) // 2 for before, after in itertools.pairwise(company))
+    assert company.count(1) <= 3
+    named = said in str(caught.value)
+    assert named == (company.count(1) == 3)
+    # Else one replica died three times with nothing answered in between, which ends the call as well.
+    assert named or len(company) >= 3
 
 
 class Asleep(Scripted):
