@@ -46,8 +46,8 @@ class Sleeper(Protocol):
 class Replicas:
     """A `Generator` over one or more. ``factories`` start a replica each, also in place of a dead one.
 
-    A replica dies by raising ChildError. What it had not finished is answered by the first of the others
-    that is idle, or by its replacement; a replica that can't be started again is left out from then on.
+    A replica dies by raising ChildError. What it had not finished is answered, in two halves, by the
+    first that are idle, its replacement among them; a replica that can't be started again is left out from then on.
     One call at a time.
     """
 
