@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -18,23 +19,27 @@ from scheduler.simulator.calibrate import Calibration, calibrate
 from scheduler.simulator.parameters import Parameters, from_toml, to_toml
 from scheduler.simulator.recorded import RecordedRound, RecordedRun, evaluations_of, reviews_of
 from scheduler.simulator.simulate import Simulation, run
+from srs.ending import INTERRUPTED, UNUSABLE, failed
 from srs.types import Review, RoundPlan, UserError, from_json, to_json
 
 EVERY_S = 1.0
 """Between two progress lines."""
+KEEP_S = 10.0
+"""Between two times that a fit under way is written down."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit 0; 2 for unusable input."""
+    """Exit 0; 2 for unusable input; 130 interrupted."""
     options = _parser().parse_args(argv)
     try:
         if options.calibrate:
-            _calibrate(options.calibrate, options.out or Path("learner.toml"))
+            _calibrate(options.calibrate, options.out or Path("learner.toml"), options.learner)
         else:
             _compare(options)
     except UserError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
+        return failed(str(e), UNUSABLE)
+    except KeyboardInterrupt:
+        return failed("interrupted", INTERRUPTED)
     return 0
 
 
@@ -52,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", type=int, default=5)
     add("--new-share", type=float, default=SchedulerConfig().new_share)
     add("--frozen", type=int, default=100, help="tasks set aside once mastered")
-    add("--learner", type=Path, metavar="FILE.toml", help="parameters; without it, the defaults")
+    add(
+        "--learner",
+        type=Path,
+        metavar="FILE.toml",
+        help="parameters, without it the defaults; with --calibrate, where the fit begins",
+    )
     add("--calibrate", nargs="+", type=Path, metavar="RUN_DIR", help="fit parameters to real runs")
     add(
         "--out", type=Path, help="folder for results.json; with --calibrate, the TOML file to write"
@@ -70,9 +80,7 @@ def _compare(options: argparse.Namespace) -> None:
         raise UserError("--new-share: must be from 0 to 1")
     if options.frozen < 0:
         raise UserError("--frozen: must be 0 or more")
-    parameters = Parameters()
-    if options.learner is not None:
-        parameters = from_toml(_text(options.learner), str(options.learner))
+    parameters = Parameters() if options.learner is None else read_learner(options.learner)
     config = SchedulerConfig(
         tasks_per_round=options.tasks_per_round,
         new_share=options.new_share,
@@ -121,26 +129,38 @@ def _compare(options: argparse.Namespace) -> None:
             "runs": [to_json(simulation) for simulation in runs],
         }
         _write(options.out / "results.json", json.dumps(results))
+        print(f"written: {options.out / 'results.json'}")
 
 
-def _calibrate(folders: Sequence[Path], out: Path) -> None:
+def _calibrate(folders: Sequence[Path], out: Path, learner: Path | None) -> None:
+    """Fit, print, write ``out``; every `KEEP_S` the best parameters so far are written there too."""
+    start = None if learner is None else read_learner(learner)
     runs = [read_run(folder) for folder in folders]
-    said = time.monotonic()
+    of = f"{sum(len(run.rounds) - 1 for run in runs)} rounds of {len(runs)} runs"
+    said = kept = -math.inf
 
-    def watch(evaluations: int, cost: float) -> None:
-        nonlocal said
-        if time.monotonic() - said > EVERY_S:
-            said = time.monotonic()
-            print(f"evaluation {evaluations}: {cost:.2f} nats", file=sys.stderr, flush=True)
+    def watch(evaluations: int, lowest: float, best: Parameters) -> None:
+        nonlocal said, kept
+        now = time.monotonic()
+        if now - kept > KEEP_S:
+            kept = now
+            comment = f"The best of {evaluations} evaluations on {of}; the fit has not ended.\n"
+            comment += "Give this file as --learner to go on from here."
+            _write(out, to_toml(best, comment))
+        if now - said > EVERY_S:
+            said = now
+            print(f"evaluation {evaluations}: {lowest:.2f} nats", file=sys.stderr, flush=True)
 
-    result = calibrate(runs, watch)
+    try:
+        result = calibrate(runs, watch, start)
+    except KeyboardInterrupt:
+        if math.isfinite(kept):
+            print(f"the best so far is in {out}: --learner {out} goes on from it", file=sys.stderr)
+        raise
     print("\n".join(_fit_lines(result)))
-    n_rounds = sum(len(run.rounds) - 1 for run in runs)
-    comment = (
-        "Fitted by `python -m scheduler.simulator --calibrate`: "
-        f"{n_rounds} rounds of {len(runs)} runs."
-    )
+    comment = f"Fitted by `python -m scheduler.simulator --calibrate`: {of}."
     _write(out, to_toml(result.parameters, comment))
+    print(f"written: {out}")
 
 
 def _fit_lines(result: Calibration) -> list[str]:
@@ -155,6 +175,11 @@ def _fit_lines(result: Calibration) -> list[str]:
         told = result.told.get(key)
         lines.append(f"{key:<24} {value:>7.3g}  {'not fitted' if told is None else f'{told:.0%}'}")
     return lines
+
+
+def read_learner(path: Path) -> Parameters:
+    """Parameters out of a TOML file. Raises UserError, naming the file, for one that can't be used."""
+    return from_toml(_text(path), str(path))
 
 
 def read_run(folder: Path) -> RecordedRun:
@@ -203,11 +228,13 @@ def _text(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    """All of the text or, when it can't be written, what was there before."""
+    partial = path.with_name(f"{path.name}.partial")
     try:
-        path.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
     except OSError as e:
         raise UserError(f"{path}: cannot write it: {e.strerror}") from e
-    print(f"written: {path}")
 
 
 if __name__ == "__main__":

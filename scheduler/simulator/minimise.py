@@ -21,17 +21,19 @@ def minimise(
     function: Callable[[Floats], float],
     start: Floats,
     *,
-    iterations: int = 60,
+    iterations: int = 100,
     tolerance: float = 1e-2,
 ) -> tuple[Floats, float]:
     """(where, value) of a local minimum of ``function`` near ``start``.
 
     Broyden, Fletcher, Goldfarb and Shanno's update of the inverse Hessian, with backtracking (J. Nocedal
-    and S. Wright, Numerical Optimization, 2006, ch. 6). Ends when a step gains less than ``tolerance``.
+    and S. Wright, Numerical Optimization, 2006, ch. 6), which starts from a multiple of the identity that
+    fits the first step's curvature (their 6.20). Ends when a step gains less than ``tolerance``.
     """
     x, value = start, function(start)
     slope = gradient(function, x)
     inverse = np.eye(len(x)) / max(1.0, float(np.abs(slope).max()))
+    first = True
     for _ in range(iterations):
         step = -inverse @ slope
         promised = float(step @ slope)
@@ -49,6 +51,9 @@ def minimise(
         change = slope - before
         curvature = float(change @ moved)
         if curvature > 0:  # else the update would lose positive definiteness
+            if first:
+                inverse = np.eye(len(x)) * (curvature / float(change @ change))
+                first = False
             side = np.eye(len(x)) - np.outer(moved, change) / curvature
             inverse = side @ inverse @ side.T + np.outer(moved, moved) / curvature
     return x, value

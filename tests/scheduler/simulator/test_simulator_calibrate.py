@@ -78,8 +78,8 @@ def runs() -> list[RecordedRun]:
 
 
 def test_calibration_comes_near_the_truth(runs: list[RecordedRun]) -> None:
-    heard: list[tuple[int, float]] = []
-    found = calibrate(runs, lambda n, cost: heard.append((n, cost)))
+    heard: list[tuple[int, float, Parameters]] = []
+    found = calibrate(runs, lambda *so_far: heard.append(so_far))
     got = found.parameters
     assert got.difficulty_mean == pytest.approx(TRUTH.difficulty_mean, abs=0.3)
     assert got.difficulty_sd == pytest.approx(TRUTH.difficulty_sd, rel=0.2)
@@ -90,14 +90,46 @@ def test_calibration_comes_near_the_truth(runs: list[RecordedRun]) -> None:
     assert set(found.told) == set(PRIORS)
     assert found.told["difficulty_mean"] > 0.8 > 0.5 > found.told["stability_growth"]
     assert all(0 <= told <= 1 for told in found.told.values())
-    assert [n for n, _ in heard] == list(range(1, len(heard) + 1))
-    assert heard[-1][1] < heard[0][1] - 10
+    assert [n for n, _, _ in heard] == list(range(1, len(heard) + 1))
+    costs = [cost for _, cost, _ in heard]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < costs[0] - 10
     for key, (low, high) in BOUNDS.items():
         assert low <= getattr(got, key) <= high
     # The fit explains the log about as well as the truth does, and better than the defaults do.
     log_likelihood = sum(Filter(r, got).walk() for r in runs)
     assert log_likelihood > sum(Filter(r, TRUTH).walk() for r in runs) - 5
     assert log_likelihood > sum(Filter(r, Parameters()).walk() for r in runs) + 20
+
+
+def test_a_fit_goes_on_from_where_another_was_cut(runs: list[RecordedRun]) -> None:
+    class CutError(Exception):
+        pass
+
+    best = Parameters()
+    lowest = math.inf
+
+    def cut(evaluations: int, cost: float, parameters: Parameters) -> None:
+        nonlocal best, lowest
+        best, lowest = parameters, cost
+        if evaluations == 60:
+            raise CutError
+
+    with pytest.raises(CutError):
+        calibrate(runs[:1], cut, dataclasses.replace(Parameters(), forgetting_shape=0.7))
+    heard: list[float] = []
+    found = calibrate(runs[:1], lambda _, cost, __: heard.append(cost), best)
+    assert heard[0] == pytest.approx(lowest, abs=1e-6)
+    assert heard[-1] < lowest
+    assert found.parameters.forgetting_shape == 0.7
+
+
+def test_a_start_at_the_end_of_a_range_is_taken_inside(runs: list[RecordedRun]) -> None:
+    edges = dataclasses.replace(TRUTH, ceiling=1.0, skill_loss=0.0, stability_growth=0.0)
+    found = calibrate(runs[:1], start=edges).parameters
+    assert 0 < found.skill_loss < 1
+    assert found.stability_growth > 0
+    assert found.ceiling < 1
 
 
 def lesson_at_half(p: Parameters) -> float:

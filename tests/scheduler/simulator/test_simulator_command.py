@@ -1,6 +1,7 @@
 """The command line: a table and results.json, calibration from run directories, errors in one line."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,37 @@ def test_calibration_prints_its_fit_and_writes_a_learner(
     assert fitted != Parameters()
     assert sorted(path.stat().st_mtime_ns for path in recorded.rglob("*")) == before
     assert main([*SMALL, "--policies", "sm2", "--seeds", "1", "--learner", str(out)]) == 0
+
+
+def test_an_interrupted_calibration_keeps_its_best_and_goes_on_from_it(
+    recorded: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "fitted.toml"
+    command = [sys.executable, "-m", "scheduler.simulator", "--out", str(out), "--calibrate"]
+    with subprocess.Popen(
+        [*command, *[str(recorded)] * 200], stderr=subprocess.PIPE, text=True
+    ) as fitting:
+        assert fitting.stderr is not None
+        assert fitting.stderr.readline().startswith("evaluation 1: ")
+        fitting.send_signal(signal.SIGINT)
+        said = fitting.stderr.read()
+    assert fitting.returncode == 130
+    assert f"--learner {out} goes on from it\nerror: interrupted\n" in said
+    assert "the fit has not ended" in out.read_text()
+    begun = from_toml(out.read_text(), str(out))
+    assert main(["--calibrate", str(recorded), "--learner", str(out), "--out", str(out)]) == 0
+    assert "the fit has not ended" not in out.read_text()
+    assert from_toml(out.read_text(), str(out)) != begun
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["fitted.toml"]
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_fit(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "nowhere" / "fitted.toml"
+    assert main(["--calibrate", str(recorded), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error == f"error: {out}: cannot write it: No such file or directory\n"
 
 
 def test_damaged_runs_are_named(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
