@@ -74,6 +74,7 @@ def wanted(arguments: argparse.Namespace, config: Config) -> Protocol:
         seed_batches=(tuple(range(first, first + arguments.seeds)),),
         config=config,
         codes=(protocol.this_code(),),
+        analysis=protocol.analysis(arguments.final_evaluations),
     )
     for arm in found.arms:
         arm.config(config, seed=first, rounds=arguments.rounds)  # every override, before any run
@@ -116,7 +117,7 @@ def conclude(agreed: Protocol, out: Path) -> None:
         level=protocol.LEVEL,
         resamples=protocol.RESAMPLES,
         lags=protocol.LAGS,
-        averaged=protocol.AVERAGED,
+        averaged=agreed.analysis["averaged"],
     )
     judged = verdict.judge(found)
     table = page.table_md(found)
@@ -153,6 +154,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--rounds", type=int, default=40, metavar="N", help="of each run; default 40"
+    )
+    parser.add_argument(
+        "--final-evaluations",
+        type=int,
+        default=protocol.AVERAGED,
+        metavar="N",
+        help=f"the last ones, of which a final pass@1 is the mean; default {protocol.AVERAGED}",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="new, or one to go on with"

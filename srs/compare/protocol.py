@@ -17,32 +17,44 @@ from srs.rundir import MAY_CHANGE
 from srs.types import UserError, to_json
 
 FILE: Final = "protocol.json"
-RULE: Final = (
-    "Spacing helps only if a spaced arm beats both random_review and learnability on final held-out "
-    "pass@1, averaged over the last three evaluations of the last fifth of its rounds, with the paired "
-    "bootstrap 95% interval of each difference above 0."
-)
 AVERAGED: Final = 3
-"""Evaluations: a single one is too noisy to judge by (docs/experiments/README.md)."""
+"""Evaluations that make up a final pass@1, unless asked otherwise: one alone is too noisy to judge by."""
+NUMBERS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LEVEL: Final = 0.95
 RESAMPLES: Final = 10_000
 MIN_SEEDS: Final = 5
 LAGS: Final = (1, 2, 4, 8)
 """Rounds between two looks at the panel, for forgetting; each starts from the same rounds."""
-ANALYSIS: Final[dict[str, Any]] = {
-    "rule": RULE,
-    "spaced": list(SPACED),
-    "controls": list(CONTROLS),
-    "target": TARGET,
-    "averaged": AVERAGED,
-    "level": LEVEL,
-    "resamples": RESAMPLES,
-    "min_seeds": MIN_SEEDS,
-    "lags": list(LAGS),
-}
 UNKNOWN: Final = "unknown"
 OWN = ("run.seed", "run.rounds", "scheduler.policy")
 """Keys of the common config that the protocol or the arms decide."""
+
+
+def rule(averaged: int) -> str:
+    """The rule in words, for a final pass@1 of so many evaluations."""
+    last = "evaluation" if averaged == 1 else f"{NUMBERS[averaged - 1]} evaluations"
+    return (
+        "Spacing helps only if a spaced arm beats both random_review and learnability on final held-out "
+        f"pass@1, averaged over the last {last} of the last fifth of its rounds, with the paired "
+        "bootstrap 95% interval of each difference above 0."
+    )
+
+
+def analysis(averaged: int = AVERAGED) -> dict[str, Any]:
+    """How a comparison is judged. Raises UserError for a number of evaluations that has no word."""
+    if not 1 <= averaged <= len(NUMBERS):
+        raise UserError(f"--final-evaluations: must be from 1 to {len(NUMBERS)}")
+    return {
+        "rule": rule(averaged),
+        "spaced": list(SPACED),
+        "controls": list(CONTROLS),
+        "target": TARGET,
+        "averaged": averaged,
+        "level": LEVEL,
+        "resamples": RESAMPLES,
+        "min_seeds": MIN_SEEDS,
+        "lags": list(LAGS),
+    }
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +69,7 @@ class Protocol:
     seed_batches: tuple[tuple[int, ...], ...]
     config: Config
     codes: tuple[str, ...]
-    analysis: dict[str, Any] = dataclasses.field(default_factory=lambda: dict(ANALYSIS))
+    analysis: dict[str, Any] = dataclasses.field(default_factory=analysis)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -152,7 +164,7 @@ def read(out: Path) -> Protocol:
         raise UserError(f"{file}: cannot be read: {e}; use a new --out") from e
     if not isinstance(obj, dict):
         raise UserError(f"{file}: damaged: not an object; use a new --out")
-    if obj.get("analysis") != ANALYSIS:
+    if obj.get("analysis") not in [analysis(n + 1) for n in range(len(NUMBERS))]:
         raise UserError(
             f"{file}: this comparison was begun under another rule or analysis; judge it with the "
             "code that began it, or use a new --out"
@@ -184,6 +196,8 @@ def _differences(a: Protocol, b: Protocol) -> Iterator[tuple[str, Any, Any]]:
         yield "--arms", [to_json(arm) for arm in a.arms], [to_json(arm) for arm in b.arms]
     if a.rounds != b.rounds:
         yield "--rounds", a.rounds, b.rounds
+    if a.analysis["averaged"] != b.analysis["averaged"]:
+        yield "--final-evaluations", a.analysis["averaged"], b.analysis["averaged"]
     before, after = (_common(configs.to_dict(p.config)) for p in (a, b))
     for section, keys in before.items():
         for key, value in keys.items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srs.compare.arms import CONTROLS
-from srs.compare.protocol import MIN_SEEDS, RULE
+from srs.compare.protocol import MIN_SEEDS, rule
 
 Verdict = dict[str, Any]
 """``helps``: True, False, or None when the rule can't be applied (``why``); ``arms``: each spaced arm's
@@ -19,7 +19,7 @@ def judge(results: Mapping[str, Any]) -> Verdict:
     An arm's p is the larger of its two: it has to beat both controls, so no correction is due for the
     pair (an intersection-union test, Berger 1982). ``p_holm`` corrects for having tried several arms.
     """
-    arms = results["arms"]
+    arms, fixed = results["arms"], rule(results["averaged"])
     spaced = [name for name, arm in arms.items() if arm["spaced"]]
     why = None
     if missing := [name for name in CONTROLS if name not in arms]:
@@ -29,7 +29,7 @@ def judge(results: Mapping[str, Any]) -> Verdict:
     elif len(results["seeds"]) < MIN_SEEDS:
         why = f"{len(results['seeds'])} paired seeds, and the rule needs {MIN_SEEDS}"
     if missing or not spaced:
-        return {"rule": RULE, "helps": None, "why": why, "winners": [], "arms": {}}
+        return {"rule": fixed, "helps": None, "why": why, "winners": [], "arms": {}}
     judged: dict[str, dict[str, Any]] = {}
     for name in spaced:
         against = [arms[name]["differences"][control] for control in CONTROLS]
@@ -41,7 +41,7 @@ def judge(results: Mapping[str, Any]) -> Verdict:
         judged[name]["p_holm"] = p
     winners = [name for name, j in judged.items() if all(j["beats"].values())]
     helps = bool(winners) if why is None else None
-    return {"rule": RULE, "helps": helps, "why": why, "winners": winners, "arms": judged}
+    return {"rule": fixed, "helps": helps, "why": why, "winners": winners, "arms": judged}
 
 
 def one_sided(difference: Mapping[str, float]) -> float:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from srs.compare.arms import CONTROLS, TARGET
 from srs.compare.gaps import LONG, growth
-from srs.compare.protocol import RULE, UNKNOWN, Protocol
+from srs.compare.protocol import UNKNOWN, Protocol
 from srs.compare.verdict import Verdict
 
 HALF: Final = 0.5
@@ -17,7 +17,14 @@ UNCLEAR: Final = "cannot tell"
 def verdict_md(results: Mapping[str, Any], verdict: Verdict, protocol: Protocol) -> str:
     """The whole page, Markdown."""
     arms = results["arms"]
-    lines = ["# Verdict", "", f"Rule, fixed before the runs: *{RULE}*", "", _sentence(verdict), ""]
+    lines = [
+        "# Verdict",
+        "",
+        f"Rule, fixed before the runs: *{protocol.analysis['rule']}*",
+        "",
+        _sentence(verdict),
+        "",
+    ]
     if verdict["arms"]:
         lines += [_sight(verdict, arms), ""]
     lines += [_arm(name, judged, arms[name], len(results["seeds"])) for name, judged in verdict["arms"].items()]  # fmt: skip

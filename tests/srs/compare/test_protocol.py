@@ -36,7 +36,7 @@ def test_it_is_written_once_and_asking_again_changes_nothing(tmp_path: Path) -> 
     text = (out / "protocol.json").read_text()
     assert "beats both random_review and learnability" in text
     assert "averaged over the last three evaluations" in text
-    assert protocol.ANALYSIS["averaged"] == 3
+    assert protocol.analysis()["averaged"] == 3
     assert agree(out, wanted("sm2,uniform")) == read(out), "the order of arms means nothing"
     assert (out / "protocol.json").read_text() == text
 
@@ -52,6 +52,18 @@ def test_another_protocol_is_refused_and_nothing_is_written(tmp_path: Path) -> N
     assert "--arms" in refusal(tmp_path, wanted("uniform,x=sm2+scheduler.new_share=0.2"))
     assert "seeds can be added" in refusal(tmp_path, wanted(seeds=2))
     assert (tmp_path / "protocol.json").read_bytes() == before
+
+
+def test_the_number_of_final_evaluations_is_part_of_the_rule(tmp_path: Path) -> None:
+    five = dataclasses.replace(wanted(), analysis=protocol.analysis(5))
+    agree(tmp_path, five)
+    assert read(tmp_path) == five
+    assert "averaged over the last five evaluations" in read(tmp_path).analysis["rule"]
+    assert "--final-evaluations = 5, not 3" in refusal(tmp_path, wanted())
+    assert "the last evaluation of" in protocol.analysis(1)["rule"]
+    for n in (0, 10):
+        with pytest.raises(UserError, match="--final-evaluations: must be from 1 to 9"):
+            protocol.analysis(n)
 
 
 def test_what_changes_no_result_may_change(tmp_path: Path) -> None:
@@ -99,7 +111,7 @@ def test_a_comparison_from_before_the_code_was_kept_has_another_rule(tmp_path: P
 
 def test_another_rule_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agree(tmp_path, wanted())
-    monkeypatch.setitem(protocol.ANALYSIS, "rule", "whatever wins")
+    monkeypatch.setattr(protocol, "rule", lambda _: "whatever wins")
     with pytest.raises(UserError, match="another rule"):
         read(tmp_path)
 
