@@ -17,15 +17,11 @@ from typing import Final
 
 from scheduler import evidence
 from scheduler.evidence import RECALLED, last_round
-from srs.types import Card, CardStatus, DueOrder, Review
-
-name: Final = "adaptive"
-order: Final[DueOrder] = "priority"
-shares: Final[tuple[float, ...]] = (0.8, 0.1, 0.1)
-"""Of what is being acquired, what is held, and what nothing solves: none of them starves the others."""
-whole_pool: Final = False
+from srs.types import Card, CardStatus, DueOrder, Review, UserError
 
 STAGES: Final = ("acquire", "hold", "parole")
+PAROLE_SHARE: Final = 0.1
+"""Of the reviews, for tasks that nothing solves."""
 RETENTION: Final = 0.9
 """So much is left after ``stability`` rounds of what forgetting can take."""
 DUE_AT: Final = 0.8
@@ -52,8 +48,52 @@ MIN_WAIT_ROUNDS: Final = 4
 MAX_WAIT_ROUNDS: Final = 1_000
 
 
-def update(card: Card | None, review: Review) -> Card:
-    """The card after one review. Pure; ``card`` is None at the first one."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptive:
+    """The policy with its one setting: the share of the reviews for tasks that it holds.
+
+    What is being acquired gets the rest, and what nothing solves `PAROLE_SHARE`: none starves the others.
+    The more a model forgets, the more holding is worth (docs/policies.md). Cards don't depend on it.
+    """
+
+    hold_share: float = 0.1
+
+    @property
+    def name(self) -> str:
+        return "adaptive"
+
+    @property
+    def order(self) -> DueOrder | None:
+        return "priority"
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        return (1 - PAROLE_SHARE - self.hold_share, self.hold_share, PAROLE_SHARE)
+
+    @property
+    def whole_pool(self) -> bool:
+        return False
+
+    def checked(self) -> Adaptive:
+        """Itself. Raises UserError, naming the key, for a share that leaves nothing to the others."""
+        if not 0 <= self.hold_share <= 1 - PAROLE_SHARE:
+            raise UserError(f"scheduler.hold_share: must be from 0 to {1 - PAROLE_SHARE:g}")
+        return self
+
+    def update(self, card: Card | None, review: Review) -> Card:
+        """The card after one review. Pure; ``card`` is None at the first one."""
+        return _updated(card, review)
+
+    def predict(self, card: Card, round: int) -> float | None:
+        """The share of candidates expected to pass: what practice left, less what time took since."""
+        return _recall(card, max(0, round - last_round(card)))
+
+    def why(self, before: Card | None, review: Review, after: Card) -> str:
+        """The reason for ``after``'s interval and status, in words."""
+        return _why(before, review, after)
+
+
+def _updated(card: Card | None, review: Review) -> Card:
     expected, gap, passes, fails = 0.0, 0, 0.0, 0.0
     if card is not None:
         gap = review.round - last_round(card)
@@ -76,13 +116,7 @@ def update(card: Card | None, review: Review) -> Card:
     return dataclasses.replace(after, stage=stage, priority=_priority(after, stage) + surprise)
 
 
-def predict(card: Card, round: int) -> float | None:
-    """The share of candidates expected to pass: what practice left, less what time took since."""
-    return _recall(card, max(0, round - last_round(card)))
-
-
-def why(before: Card | None, review: Review, after: Card) -> str:
-    """The reason for ``after``'s interval and status, in words."""
+def _why(before: Card | None, review: Review, after: Card) -> str:
     if review.pass_rate >= RECALLED:
         words = f"success: stability {after.stability:.1f} rounds"
         if before is not None:

@@ -37,3 +37,6 @@ class SchedulerConfig:
     """The 21 weights of FSRS-6, e.g. fitted to a review log; empty = py-fsrs's defaults."""
     fsrs_retention: float = 0.9
     """Policy ``fsrs`` lets the predicted recall fall to this before a review."""
+    hold_share: float = 0.1
+    """Policy ``adaptive`` gives this share of the reviews to tasks that it holds, at least while they are
+    due; more where much is forgotten. 0 to 0.9."""

@@ -6,7 +6,6 @@ import difflib
 from typing import get_args
 
 from scheduler import (
-    adaptive,
     hardest,
     learnability,
     leitner,
@@ -17,6 +16,7 @@ from scheduler import (
     sm2,
     uniform,
 )
+from scheduler.adaptive import Adaptive
 from scheduler.config import PolicyName, SchedulerConfig
 from scheduler.fsrs import Fsrs
 from scheduler.plan import Policy
@@ -40,7 +40,7 @@ def policy(config: SchedulerConfig | str) -> Policy:
         case "fsrs":
             return Fsrs(parameters=keys.fsrs_parameters, retention=keys.fsrs_retention).checked()
         case "adaptive":
-            return adaptive
+            return Adaptive(hold_share=keys.hold_share).checked()
         case "uniform":
             return uniform
         case "onepass":

@@ -10,13 +10,17 @@ from memory_deck import MemoryDeck
 from replays import replay, review_of
 
 from scheduler import adaptive, evidence, sm2
+from scheduler.adaptive import Adaptive
 from scheduler.config import SchedulerConfig
 from scheduler.plan import Policy, draw_plan
-from srs.types import Card, Review
+from scheduler.policies import policy
+from srs.types import Card, Review, UserError
+
+POLICY = Adaptive()
 
 
 def trace(passes: list[int]) -> list[tuple[int, str, str]]:
-    cards = replay(adaptive, passes)
+    cards = replay(POLICY, passes)
     return [(c.interval_rounds, adaptive.STAGES[c.stage], c.status) for c in cards]
 
 
@@ -42,7 +46,7 @@ def test_golden_traces(passes: list[int], expected: list[tuple[int, str, str]]) 
 
 def test_more_candidates_are_more_evidence() -> None:
     """The same perfect pass rate: 1, 5 and 20 candidates."""
-    cards = [adaptive.update(None, review_of(None, n, n_graded=n)) for n in (1, 5, 20)]
+    cards = [POLICY.update(None, review_of(None, n, n_graded=n)) for n in (1, 5, 20)]
     assert [card.interval_rounds for card in cards] == [4, 7, 14]
 
 
@@ -55,9 +59,9 @@ def test_more_candidates_are_more_evidence() -> None:
 def test_one_more_pass_never_returns_sooner_nor_expects_less(
     passes: list[int], n_passed: int, late: int
 ) -> None:
-    before = replay(adaptive, passes)[-1] if passes else None
-    worse = adaptive.update(before, review_of(before, n_passed, late=late))
-    better = adaptive.update(before, review_of(before, n_passed + 1, late=late))
+    before = replay(POLICY, passes)[-1] if passes else None
+    worse = POLICY.update(before, review_of(before, n_passed, late=late))
+    better = POLICY.update(before, review_of(before, n_passed + 1, late=late))
     if n_passed:  # without a pass the distance grows, because trying again is in vain
         assert better.interval_rounds >= worse.interval_rounds
     assert better.stability >= worse.stability
@@ -67,13 +71,13 @@ def test_one_more_pass_never_returns_sooner_nor_expects_less(
 @settings(deadline=None)  # a busy machine is not a broken law
 @given(passes=st.lists(st.integers(0, 5), min_size=1, max_size=12), late=st.integers(0, 20))
 def test_a_gap_survived_is_what_makes_stable(passes: list[int], late: int) -> None:
-    *_, card = replay(adaptive, passes)
-    sooner = adaptive.update(card, review_of(card, 5, late=late))
-    later = adaptive.update(card, review_of(card, 5, late=late + 1))
+    *_, card = replay(POLICY, passes)
+    sooner = POLICY.update(card, review_of(card, 5, late=late))
+    later = POLICY.update(card, review_of(card, 5, late=late + 1))
     assert later.stability >= sooner.stability >= card.stability
     if later.stability < adaptive.MAX_STABILITY:
         assert later.stability > sooner.stability > card.stability
-    failed = adaptive.update(card, review_of(card, 2, late=late))
+    failed = POLICY.update(card, review_of(card, 2, late=late))
     assert failed.stability <= card.stability
     assert failed.interval_rounds == adaptive.MIN_WAIT_ROUNDS
 
@@ -81,10 +85,10 @@ def test_a_gap_survived_is_what_makes_stable(passes: list[int], late: int) -> No
 @settings(deadline=None)  # a busy machine is not a broken law
 @given(passes=st.lists(st.integers(3, 5), max_size=2))
 def test_a_held_card_is_due_when_so_much_is_left(passes: list[int]) -> None:
-    *_, card = replay(adaptive, [*passes, 5])
+    *_, card = replay(POLICY, [*passes, 5])
     assert adaptive.STAGES[card.stage] == "hold"
     reviewed = card.due_round - card.interval_rounds
-    now, due = adaptive.predict(card, reviewed), adaptive.predict(card, card.due_round)
+    now, due = POLICY.predict(card, reviewed), POLICY.predict(card, card.due_round)
     assert now is not None
     assert due is not None
     left = (due / now - adaptive.KEPT) / (1 - adaptive.KEPT)
@@ -96,12 +100,12 @@ def test_a_held_card_is_due_when_so_much_is_left(passes: list[int]) -> None:
 
 
 def test_practice_is_expected_to_help_and_an_audit_not() -> None:
-    *_, card = replay(adaptive, [0] * 5)
+    *_, card = replay(POLICY, [0] * 5)
     after = {
-        kind: adaptive.update(card, Review(task="t", round=80, n_passed=2, n_graded=5, kind=kind))  # type: ignore[arg-type]
+        kind: POLICY.update(card, Review(task="t", round=80, n_passed=2, n_graded=5, kind=kind))  # type: ignore[arg-type]
         for kind in ("practice", "audit")
     }
-    assert adaptive.predict(after["practice"], 81) > adaptive.predict(after["audit"], 81)  # type: ignore[operator]
+    assert POLICY.predict(after["practice"], 81) > POLICY.predict(after["audit"], 81)  # type: ignore[operator]
     assert after["practice"].interval_rounds == after["audit"].interval_rounds == 4
     # The evidence itself is the same: how many candidates there were, discounted.
     assert after["practice"].passes + after["practice"].fails == pytest.approx(
@@ -110,8 +114,8 @@ def test_practice_is_expected_to_help_and_an_audit_not() -> None:
 
 
 def test_practice_in_vain_is_expected_to_help_less_each_time() -> None:
-    cards = replay(adaptive, [0] * 6)
-    expected = [adaptive.predict(card, card.due_round) for card in cards]
+    cards = replay(POLICY, [0] * 6)
+    expected = [POLICY.predict(card, card.due_round) for card in cards]
     assert expected == sorted(expected, reverse=True)  # type: ignore[type-var]
     assert expected[0] == pytest.approx(
         3 / 6 * (0.95 + 0.05 * 0.9**4)
@@ -121,14 +125,14 @@ def test_practice_in_vain_is_expected_to_help_less_each_time() -> None:
 
 def test_what_is_repaired_first() -> None:
     """Among tasks to acquire: lapses by their surprise, then what is neither easy nor hopeless."""
-    lapse, small_lapse = replay(adaptive, [5, 5, 0])[-1], replay(adaptive, [3, 2])[-1]
-    middle, nearly = replay(adaptive, [2])[-1], replay(adaptive, [3])[-1]
+    lapse, small_lapse = replay(POLICY, [5, 5, 0])[-1], replay(POLICY, [3, 2])[-1]
+    middle, nearly = replay(POLICY, [2])[-1], replay(POLICY, [3])[-1]
     assert {card.stage for card in (lapse, small_lapse, middle, nearly)} == {0}
     assert lapse.priority > small_lapse.priority > middle.priority > nearly.priority
 
 
 def test_held_tasks_come_in_the_order_in_which_they_fall_due() -> None:
-    held = replay(adaptive, [5, 5, 5])
+    held = replay(POLICY, [5, 5, 5])
     assert {card.stage for card in held} == {1}
     assert [c.priority for c in held] == [-c.due_round for c in held]
 
@@ -139,15 +143,37 @@ def test_no_held_task_waits_for_ever() -> None:
     config = SchedulerConfig(tasks_per_round=20, new_share=0.5, audit_every=0)
     waited: list[int] = []
     for round in range(1, 61):
-        plan = draw_plan(deck, round, adaptive, config)
+        plan = draw_plan(deck, round, POLICY, config)
         waited += [round - deck.cards[task].due_round for task in plan.review]
         reviews = [Review(task=t, round=round, n_passed=5, n_graded=5) for t in plan.practised]
-        deck.record(adaptive, reviews)
+        deck.record(POLICY, reviews)
     # Ten places a round, and each of ten new tasks a round wants two reviews within 33 rounds.
     assert {card.n_reviews for card in deck.cards.values()} == {1, 2, 3}
     assert max(waited) <= 20
     held = [card for card in deck.cards.values() if card.status == "active"]
     assert max(60 - card.due_round for card in held) <= 20
+
+
+def test_held_tasks_get_their_share_of_the_reviews() -> None:
+    deck = MemoryDeck(f"task{i}" for i in range(90))
+    for round in (1, 5):
+        for passed, tasks in ((5, deck.tasks[:30]), (2, deck.tasks[30:60]), (0, deck.tasks[60:])):
+            deck.record(
+                POLICY, (Review(task=t, round=round, n_passed=passed, n_graded=5) for t in tasks)
+            )
+    for hold_share, expected in ((0.0, [18, 0, 2]), (0.1, [16, 2, 2]), (0.4, [10, 8, 2])):
+        config = SchedulerConfig(
+            policy="adaptive", hold_share=hold_share, tasks_per_round=20, new_share=0.0
+        )
+        plan = draw_plan(deck, 60, policy(config), config)
+        stages = [deck.cards[task].stage for task in plan.review]
+        assert [stages.count(stage) for stage in range(3)] == expected
+
+
+@pytest.mark.parametrize("hold_share", [-0.1, 0.95])
+def test_a_share_that_starves_the_others_is_refused(hold_share: float) -> None:
+    with pytest.raises(UserError, match=r"scheduler\.hold_share: must be from 0 to 0\.9"):
+        policy(SchedulerConfig(policy="adaptive", hold_share=hold_share))
 
 
 @settings(deadline=None)  # a busy machine is not a broken law
@@ -156,7 +182,7 @@ def test_graduation_needs_successes_and_a_long_gap(late: int, n_graded: int) -> 
     before: Card | None = None
     for n in range(12):
         review = review_of(before, n_graded, n_graded=n_graded, late=late)
-        after = adaptive.update(before, review)
+        after = POLICY.update(before, review)
         if after.status == "graduated":
             assert before is not None
             assert n + 1 >= adaptive.GRADUATE_STREAK
@@ -176,15 +202,15 @@ def graduating(policy: Policy, pass_rate: float) -> float:
 
 
 def test_graduation_by_luck_is_rare() -> None:
-    assert graduating(adaptive, 0.5) < 0.02
-    assert graduating(adaptive, 0.7) < 0.5 * graduating(sm2, 0.7)
-    assert graduating(adaptive, 0.9) > 0.9
+    assert graduating(POLICY, 0.5) < 0.02
+    assert graduating(POLICY, 0.7) < 0.5 * graduating(sm2, 0.7)
+    assert graduating(POLICY, 0.9) > 0.9
 
 
 def test_evidence_stays_bounded() -> None:
     card = None
     for round in range(1, 400):
-        card = adaptive.update(card, Review(task="t", round=round, n_passed=3, n_graded=5))
+        card = POLICY.update(card, Review(task="t", round=round, n_passed=3, n_graded=5))
     assert card is not None
     assert card.passes + card.fails == pytest.approx(5 / (1 - 2 ** (-1 / 4)))
     assert card.stability <= adaptive.MAX_STABILITY

@@ -6,11 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_deck import MemoryDeck
 
-from scheduler import adaptive, onepass, pools, seed, sm2, uniform
+from scheduler import onepass, pools, seed, sm2, uniform
+from scheduler.adaptive import Adaptive
 from scheduler.config import PolicyName, SchedulerConfig
 from scheduler.plan import allocate, draw_plan, interleave
 from scheduler.policies import policy
 from srs.types import Review, UserError
+
+ADAPTIVE = Adaptive()
 
 
 @pytest.mark.parametrize(
@@ -119,13 +122,13 @@ def test_audits_come_every_few_rounds_from_retired_cards_only() -> None:
     for passed, tasks in ((5, deck.tasks[:20]), (0, deck.tasks[20:30])):
         for round in (1, 5, 20, 60, 200):
             deck.record(
-                adaptive, (Review(task=t, round=round, n_passed=passed, n_graded=5) for t in tasks)
+                ADAPTIVE, (Review(task=t, round=round, n_passed=passed, n_graded=5) for t in tasks)
             )
     assert {deck.cards[t].status for t in deck.tasks[:20]} == {"graduated"}
     assert {deck.cards[t].status for t in deck.tasks[20:30]} == {"skipped"}
     config = SchedulerConfig(tasks_per_round=10, audit_every=5, audit_size=8)
     excluded = set(deck.tasks[:10])
-    plans = {r: draw_plan(deck, r, adaptive, config, excluded=excluded) for r in range(201, 221)}
+    plans = {r: draw_plan(deck, r, ADAPTIVE, config, excluded=excluded) for r in range(201, 221)}
     assert {r for r, plan in plans.items() if plan.audit} == {205, 210, 215, 220}
     for round in (205, 210, 215, 220):
         audit = plans[round].audit
@@ -133,7 +136,7 @@ def test_audits_come_every_few_rounds_from_retired_cards_only() -> None:
         assert set(audit) <= set(deck.tasks[10:30])
     assert plans[205].audit != plans[210].audit
     never = SchedulerConfig(tasks_per_round=10, audit_every=0)
-    assert draw_plan(deck, 205, adaptive, never).audit == ()
+    assert draw_plan(deck, 205, ADAPTIVE, never).audit == ()
 
 
 def test_probes_are_the_callers() -> None:
