@@ -19,9 +19,9 @@ from scheduler.simulator.calibrate import Calibration, calibrate
 from scheduler.simulator.parameters import Parameters, from_toml, to_toml
 from scheduler.simulator.recorded import RecordedRound, RecordedRun, evaluations_of, reviews_of
 from scheduler.simulator.simulate import Simulation, run
-from srs.ending import INTERRUPTED, UNUSABLE, failed
 from srs.types import Review, RoundPlan, UserError, from_json, to_json
 
+UNUSABLE, INTERRUPTED = 2, 130
 EVERY_S = 1.0
 """Between two progress lines."""
 KEEP_S = 10.0
@@ -37,9 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             _compare(options)
     except UserError as e:
-        return failed(str(e), UNUSABLE)
+        print(f"error: {e}", file=sys.stderr)
+        return UNUSABLE
     except KeyboardInterrupt:
-        return failed("interrupted", INTERRUPTED)
+        print("error: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return 0
 
 
