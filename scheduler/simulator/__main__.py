@@ -192,6 +192,7 @@ def read_run(folder: Path) -> RecordedRun:
     scheduler = _json(folder / "config.json").get("scheduler", {})
     size = scheduler.get("tasks_per_round", SchedulerConfig().tasks_per_round)
     rounds: list[RecordedRound] = []
+    held_out: set[str] = set()
     for part in sorted((folder / "rounds").glob("[0-9]*")):
         number = int(part.name)
         if number and not (part / "verdicts.jsonl").exists():
@@ -206,12 +207,19 @@ def read_run(folder: Path) -> RecordedRun:
                 raise UserError(
                     f"{verdicts}: not the verdicts of {part / 'plan.json'}: {e!r}"
                 ) from e
-        measured = [f for name in ("evaluation.json", "panel.json") if (f := part / name).exists()]
-        seen = [review for file in measured for review in evaluations_of(_json(file), number)]
+        files = [f for name in ("evaluation.json", "panel.json") if (f := part / name).exists()]
+        measured = [_json(file) for file in files]
+        held_out.update(task for found in measured for task in found.get("sampled_per_task", ()))
+        seen = [review for found in measured for review in evaluations_of(found, number)]
         rounds.append(RecordedRound(reviews=reviews, evaluations=tuple(seen)))
     if not any(part.reviews for part in rounds):
         raise UserError(f"{folder}: no finished round: give a run directory of srs.train")
-    return RecordedRun(name=folder.name, tasks_per_round=size, rounds=tuple(rounds))
+    return RecordedRun(
+        name=folder.name,
+        tasks_per_round=size,
+        rounds=tuple(rounds),
+        held_out=frozenset(held_out),
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ Link = Literal["identity", "log", "logit"]
 
 PRIORS: Final[Mapping[str, tuple[Link, float, float]]] = {
     "difficulty_mean": ("identity", 0.0, 2.0),
+    "held_out_shift": ("identity", 0.0, 1.0),
     "difficulty_sd": ("log", 1.5, 0.5),
     "ceiling": ("logit", 0.97, 1.0),
     "skill_gain": ("log", 0.3, 1.0),

@@ -58,6 +58,8 @@ class Filter:
         names = {r.task: None for part in run.rounds for r in (*part.reviews, *part.evaluations)}
         self._number = {task: i for i, task in enumerate(names)}
         n = len(names)
+        aside = np.array([task in run.held_out for task in names], dtype=np.float64)
+        self._shift = p.held_out_shift * aside
         self._difficulty = p.difficulty_mean + p.difficulty_sd * _normal_quantiles(N_DIFFICULTIES)
         self._drift, start = _drift_states(p.drift_sd)
         # Axes: task, difficulty, drift.
@@ -139,7 +141,8 @@ class Filter:
     def _known(self, tasks: Integers) -> Floats:
         """The chance of knowing the answer, on each task's grid."""
         held = self._memory[tasks] * self._kept(tasks)[:, None, None]
-        return logistic(self._skill + held + self._drift - self._difficulty[:, None])
+        harder = self._shift[tasks][:, None, None] + self._difficulty[:, None]
+        return logistic(self._skill + held + self._drift - harder)
 
     def _note(
         self,

@@ -78,7 +78,8 @@ class Learner:
         self._rng = rng
         # A held-out task drifts as well; their mean, all that is asked of them, does not notice.
         spread = np.hypot(p.difficulty_sd, p.drift_sd)
-        self._held_out = p.difficulty_mean + spread * rng.standard_normal(n_held_out)
+        self._held_out = spread * rng.standard_normal(n_held_out)
+        self._held_out += p.difficulty_mean + p.held_out_shift
         self._difficulty = p.difficulty_mean + p.difficulty_sd * rng.standard_normal(n_tasks)
         self._drift = p.drift_sd * rng.standard_normal(n_tasks)
         self._drawn_at = np.zeros(n_tasks)

@@ -22,6 +22,8 @@ class Parameters:
 
     difficulty_mean: float = 1.35
     """Logits by which the mean task exceeds the skill of the untrained model."""
+    held_out_shift: float = 0.0
+    """Logits by which the mean held-out task is harder than the mean training task."""
     difficulty_sd: float = 2.34
     """Spread of the tasks' difficulties, in logits."""
     ceiling: float = 0.989
@@ -48,6 +50,7 @@ class Parameters:
 
 BOUNDS: Mapping[str, tuple[float, float]] = {
     "difficulty_mean": (-20.0, 20.0),
+    "held_out_shift": (-20.0, 20.0),
     "difficulty_sd": (0.0, 20.0),
     "ceiling": (0.01, 1.0),
     "skill_gain": (0.0, 100.0),

@@ -19,11 +19,15 @@ class RecordedRound:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:
-    """Round 0 is the evaluation before training. ``tasks_per_round`` is a full round's practice."""
+    """Round 0 is the evaluation before training. ``tasks_per_round`` is a full round's practice.
+
+    ``held_out``: the tasks that no round could have practised. Evaluations may have others too, a panel.
+    """
 
     name: str
     tasks_per_round: int
     rounds: tuple[RecordedRound, ...]
+    held_out: frozenset[str] = frozenset()
 
 
 def reviews_of(plan: RoundPlan, verdicts: Iterable[Mapping[str, Any]]) -> tuple[Review, ...]:

@@ -23,6 +23,7 @@ from srs.types import Review, RoundPlan
 
 TRUTH = Parameters(
     difficulty_mean=0.8,
+    held_out_shift=0.7,
     difficulty_sd=1.6,
     ceiling=0.95,
     skill_gain=0.5,
@@ -45,6 +46,7 @@ def recorded(name: str, seed: int) -> RecordedRun:
     )
     deck = ArrayDeck([f"task-{i}" for i in range(n_tasks)], seed)
     held_out = np.arange(n_tasks, n_tasks + n_held_out)
+    learner._difficulty[held_out] += TRUTH.held_out_shift
     rng = np.random.default_rng([seed, 1])
 
     def graded(round: int, names: Sequence[str], numbers: Integers) -> tuple[Review, ...]:
@@ -67,7 +69,10 @@ def recorded(name: str, seed: int) -> RecordedRun:
         seen = evaluation(round) if round % 4 == 0 else ()
         parts.append(RecordedRound(reviews=reviews, evaluations=seen))
     return RecordedRun(
-        name=f"{name}-{seed}", tasks_per_round=config.tasks_per_round, rounds=tuple(parts)
+        name=f"{name}-{seed}",
+        tasks_per_round=config.tasks_per_round,
+        rounds=tuple(parts),
+        held_out=frozenset(f"out-{i}" for i in held_out),
     )
 
 
@@ -82,6 +87,7 @@ def test_calibration_comes_near_the_truth(runs: list[RecordedRun]) -> None:
     found = calibrate(runs, lambda *so_far: heard.append(so_far))
     got = found.parameters
     assert got.difficulty_mean == pytest.approx(TRUTH.difficulty_mean, abs=0.3)
+    assert got.held_out_shift == pytest.approx(TRUTH.held_out_shift, abs=0.3)
     assert got.difficulty_sd == pytest.approx(TRUTH.difficulty_sd, rel=0.2)
     assert got.ceiling == pytest.approx(TRUTH.ceiling, abs=0.03)
     assert lesson_at_half(got) == pytest.approx(lesson_at_half(TRUTH), rel=0.2)

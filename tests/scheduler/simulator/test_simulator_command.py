@@ -102,6 +102,7 @@ def test_a_run_directory_is_read_up_to_its_last_finished_round(recorded: Path) -
     assert [len(part.reviews) for part in run.rounds] == [0, 2, 2]
     assert [len(part.evaluations) for part in run.rounds] == [5, 2, 5]
     assert [r.n_passed for r in run.rounds[1].evaluations] == [3, 0]
+    assert run.held_out == {f"out-{i}" for i in range(5)}, "and not the panel's"
     assert run.rounds[2].reviews[1].pass_rate == pytest.approx(1 / 3)
 
 

@@ -53,6 +53,14 @@ def test_pass_probabilities_stay_below_the_ceiling(p: Parameters, rounds: list[s
         assert 0 <= student.held_out() <= p.ceiling
 
 
+@given(p=parameters, shift=st.floats(-3, 3))
+def test_held_out_tasks_may_be_harder_and_no_others(p: Parameters, shift: float) -> None:
+    moved = learner(dataclasses.replace(p, held_out_shift=shift))
+    assert moved.pass_probability(ALL) == pytest.approx(learner(p).pass_probability(ALL))
+    all_harder = dataclasses.replace(p, difficulty_mean=p.difficulty_mean + shift)
+    assert moved.held_out() == pytest.approx(learner(all_harder).held_out())
+
+
 @given(p=parameters, rounds=rounds_of_tasks)
 def test_without_forgetting_practice_never_lowers_anything(
     p: Parameters, rounds: list[set[int]]
