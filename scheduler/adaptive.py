@@ -75,9 +75,10 @@ class Adaptive:
         return False
 
     def checked(self) -> Adaptive:
-        """Itself. Raises UserError, naming the key, for a share that leaves nothing to the others."""
-        if not 0 <= self.hold_share <= 1 - PAROLE_SHARE:
-            raise UserError(f"scheduler.hold_share: must be from 0 to {1 - PAROLE_SHARE:g}")
+        """Itself. Raises UserError, naming the key, for a share that would starve what is held or acquired."""
+        if not 0 < self.hold_share < 1 - PAROLE_SHARE:
+            most = 1 - PAROLE_SHARE
+            raise UserError(f"scheduler.hold_share: must be above 0 and below {most:g}")
         return self
 
     def update(self, card: Card | None, review: Review) -> Card:

@@ -38,5 +38,5 @@ class SchedulerConfig:
     fsrs_retention: float = 0.9
     """Policy ``fsrs`` lets the predicted recall fall to this before a review."""
     hold_share: float = 0.1
-    """Policy ``adaptive`` gives this share of the reviews to tasks that it holds, at least while they are
-    due; more where much is forgotten. 0 to 0.9."""
+    """Policy ``adaptive`` gives this share of the reviews, between 0 and 0.9, to tasks that it holds, as long
+    as any is due. Raise it where much is forgotten."""

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--n", type=int, default=5, help="candidates a task")
     add("--seeds", type=int, default=5)
     add("--new-share", type=float, default=SchedulerConfig().new_share)
+    add("--hold-share", type=float, default=SchedulerConfig().hold_share, help="of `adaptive`")
     add("--frozen", type=int, default=100, help="tasks set aside once mastered")
     add(
         "--learner",
@@ -74,7 +75,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _compare(options: argparse.Namespace) -> None:
     names = [name.strip() for name in options.policies.split(",") if name.strip()]
-    policies = {name: policy(name) for name in names}
     for key in ("tasks", "rounds", "tasks_per_round", "n", "seeds"):
         if getattr(options, key) < 1:
             raise UserError(f"--{key.replace('_', '-')}: must be 1 or more")
@@ -87,7 +87,9 @@ def _compare(options: argparse.Namespace) -> None:
         tasks_per_round=options.tasks_per_round,
         new_share=options.new_share,
         frozen_tasks=options.frozen,
+        hold_share=options.hold_share,
     )
+    policies = {name: policy(dataclasses.replace(config, policy=name)) for name in names}
     runs: list[Simulation] = []
     for seed in range(options.seeds):
         for name, chosen in policies.items():
@@ -135,20 +137,26 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _calibrate(folders: Sequence[Path], out: Path, learner: Path | None) -> None:
-    """Fit, print, write ``out``; every `KEEP_S` the best parameters so far are written there too."""
+    """Fit, print, write ``out``. Until then the best parameters so far are in ``OUT.unfinished``."""
     start = None if learner is None else read_learner(learner)
     runs = [read_run(folder) for folder in folders]
     of = f"{sum(len(run.rounds) - 1 for run in runs)} rounds of {len(runs)} runs"
+    unfinished = out.with_name(f"{out.name}.unfinished")
     said = kept = -math.inf
+    evaluations, lowest, best = 0, math.inf, Parameters()
 
-    def watch(evaluations: int, lowest: float, best: Parameters) -> None:
-        nonlocal said, kept
+    def keep() -> None:
+        comment = f"The best of {evaluations} evaluations on {of}: {lowest:.2f} nats.\n"
+        comment += "The fit has not ended; give this file as --learner to go on from here."
+        _write(unfinished, to_toml(best, comment))
+
+    def watch(*so_far: Any) -> None:
+        nonlocal said, kept, evaluations, lowest, best
+        evaluations, lowest, best = so_far
         now = time.monotonic()
         if now - kept > KEEP_S:
+            keep()
             kept = now
-            comment = f"The best of {evaluations} evaluations on {of}; the fit has not ended.\n"
-            comment += "Give this file as --learner to go on from here."
-            _write(out, to_toml(best, comment))
         if now - said > EVERY_S:
             said = now
             print(f"evaluation {evaluations}: {lowest:.2f} nats", file=sys.stderr, flush=True)
@@ -156,12 +164,17 @@ def _calibrate(folders: Sequence[Path], out: Path, learner: Path | None) -> None
     try:
         result = calibrate(runs, watch, start)
     except KeyboardInterrupt:
-        if math.isfinite(kept):
-            print(f"the best so far is in {out}: --learner {out} goes on from it", file=sys.stderr)
+        if evaluations:
+            keep()
+            print(f"the best so far: --learner {unfinished} goes on from it", file=sys.stderr)
         raise
     print("\n".join(_fit_lines(result)))
+    if not result.converged:
+        print(f"not converged: --learner {out} goes on from here", file=sys.stderr)
     comment = f"Fitted by `python -m scheduler.simulator --calibrate`: {of}."
+    comment += "" if result.converged else "\nNot converged."
     _write(out, to_toml(result.parameters, comment))
+    unfinished.unlink(missing_ok=True)
     print(f"written: {out}")
 
 

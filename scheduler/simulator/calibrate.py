@@ -60,12 +60,15 @@ class Fit:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """``told`` (name → 0…1): how much narrower the data made each prior; near 0 the value is the prior's.
+    """``converged``: the last step gained less than `TOLERANCE`.
+
+    ``told`` (name → 0…1): how much narrower the data made each prior; near 0 the value is the prior's.
 
     Widths are marginal: a parameter that the data tie to another, and no more than that, isn't told.
     """
 
     parameters: Parameters
+    converged: bool
     fits: tuple[Fit, ...]
     told: dict[str, float]
 
@@ -106,11 +109,14 @@ def calibrate(
     if start is not None:
         begun = [_linked(link, getattr(start, key)) for key, (link, _, _) in PRIORS.items()]
         z = (np.array(begun) - centres) / widths
-    z, _ = minimise(cost, z, tolerance=TOLERANCE)
+    z, _, converged = minimise(cost, z, tolerance=TOLERANCE)
     # In units of the priors' widths, and the priors alone curve by 1.
     told = (1 - spread(cost, z, least=1.0)).tolist()
     return Calibration(
-        parameters=at(z), fits=fits(runs, at(z)), told=dict(zip(PRIORS, told, strict=True))
+        parameters=at(z),
+        converged=converged,
+        fits=fits(runs, at(z)),
+        told=dict(zip(PRIORS, told, strict=True)),
     )
 
 
@@ -153,7 +159,7 @@ def _linked(link: Link, value: float) -> float:
         case "identity":
             return value
         case "log":
-            return math.log(max(value, EDGE))
+            return math.log(min(max(value, EDGE), 1 / EDGE))
         case "logit":
             inside = min(max(value, EDGE), 1 - EDGE)
             return math.log(inside / (1 - inside))

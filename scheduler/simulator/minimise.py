@@ -21,14 +21,15 @@ def minimise(
     function: Callable[[Floats], float],
     start: Floats,
     *,
+    tolerance: float,
     iterations: int = 100,
-    tolerance: float = 1e-2,
-) -> tuple[Floats, float]:
-    """(where, value) of a local minimum of ``function`` near ``start``.
+) -> tuple[Floats, float, bool]:
+    """(where, value, converged) of a local minimum of ``function`` near ``start``.
 
     Broyden, Fletcher, Goldfarb and Shanno's update of the inverse Hessian, with backtracking (J. Nocedal
     and S. Wright, Numerical Optimization, 2006, ch. 6), which starts from a multiple of the identity that
-    fits the first step's curvature (their 6.20). Ends when a step gains less than ``tolerance``.
+    fits the first step's curvature (their 6.20). Has
+    converged when a step gains less than ``tolerance``, or none gains anything.
     """
     x, value = start, function(start)
     slope = gradient(function, x)
@@ -43,10 +44,10 @@ def minimise(
             if reached <= value + SUFFICIENT * promised / 2**halving:
                 break
         else:
-            return x, value
+            return x, value, True
         gained, x, value = value - reached, x + moved, reached
         if gained < tolerance:
-            return x, value
+            return x, value, True
         before, slope = slope, gradient(function, x)
         change = slope - before
         curvature = float(change @ moved)
@@ -56,7 +57,7 @@ def minimise(
                 first = False
             side = np.eye(len(x)) - np.outer(moved, change) / curvature
             inverse = side @ inverse @ side.T + np.outer(moved, moved) / curvature
-    return x, value
+    return x, value, False
 
 
 def gradient(function: Callable[[Floats], float], x: Floats) -> Floats:

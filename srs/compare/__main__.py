@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scheduler.policies import policy
 from srs import config as configs
 from srs.compare import arms, protocol
 from srs.compare.protocol import Protocol
@@ -67,18 +68,32 @@ def wanted(arguments: argparse.Namespace, config: Config) -> Protocol:
         raise UserError("--arms: name the policies to compare, such as uniform,random_review,sm2")
     if arguments.seeds < 1 or arguments.rounds < 1:
         raise UserError("--seeds and --rounds: must be 1 or more")
-    first = config.run.seed
+    first, averaged = config.run.seed, arguments.final_evaluations
+    if averaged is not None and averaged > (late := _late_evaluations(config, arguments.rounds)):
+        raise UserError(
+            f"--final-evaluations: {late} fall in the last fifth of {arguments.rounds} rounds, not "
+            f"{averaged}; see eval.rounds and eval.every"
+        )
     found = Protocol(
         arms=arms.parse(arguments.arms),
         rounds=arguments.rounds,
         seed_batches=(tuple(range(first, first + arguments.seeds)),),
         config=config,
         codes=(protocol.this_code(),),
-        analysis=protocol.analysis(arguments.final_evaluations),
+        analysis=protocol.analysis(protocol.AVERAGED if averaged is None else averaged),
     )
     for arm in found.arms:
-        arm.config(config, seed=first, rounds=arguments.rounds)  # every override, before any run
+        # Every override, before any run.
+        policy(arm.config(config, seed=first, rounds=arguments.rounds).scheduler)
     return found
+
+
+def _late_evaluations(config: Config, rounds: int) -> int:
+    """How many evaluations of a whole run can make up its final pass@1."""
+    from srs.compare.results import LATE
+
+    late = [r for r in range(1, rounds + 1) if r >= (1 - LATE) * rounds]
+    return sum(config.eval.due(r) or r == rounds for r in late)
 
 
 def run(agreed: Protocol, config: Config, out: Path, jobs: int) -> list[Failure]:
@@ -158,7 +173,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--final-evaluations",
         type=int,
-        default=protocol.AVERAGED,
         metavar="N",
         help=f"the last ones, of which a final pass@1 is the mean; default {protocol.AVERAGED}",
     )

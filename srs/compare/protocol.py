@@ -20,6 +20,7 @@ FILE: Final = "protocol.json"
 AVERAGED: Final = 3
 """Evaluations that make up a final pass@1, unless asked otherwise: one alone is too noisy to judge by."""
 NUMBERS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""In words, as in the protocols that comparisons were begun with."""
 LEVEL: Final = 0.95
 RESAMPLES: Final = 10_000
 MIN_SEEDS: Final = 5

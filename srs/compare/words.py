@@ -20,7 +20,7 @@ def verdict_md(results: Mapping[str, Any], verdict: Verdict, protocol: Protocol)
     lines = [
         "# Verdict",
         "",
-        f"Rule, fixed before the runs: *{protocol.analysis['rule']}*",
+        f"Rule, fixed before the runs: *{verdict['rule']}*",
         "",
         _sentence(verdict),
         "",

@@ -86,6 +86,7 @@ def test_calibration_comes_near_the_truth(runs: list[RecordedRun]) -> None:
     heard: list[tuple[int, float, Parameters]] = []
     found = calibrate(runs, lambda *so_far: heard.append(so_far))
     got = found.parameters
+    assert found.converged
     assert got.difficulty_mean == pytest.approx(TRUTH.difficulty_mean, abs=0.3)
     assert got.held_out_shift == pytest.approx(TRUTH.held_out_shift, abs=0.3)
     assert got.difficulty_sd == pytest.approx(TRUTH.difficulty_sd, rel=0.2)
@@ -131,8 +132,11 @@ def test_a_fit_goes_on_from_where_another_was_cut(runs: list[RecordedRun]) -> No
 
 
 def test_a_start_at_the_end_of_a_range_is_taken_inside(runs: list[RecordedRun]) -> None:
-    edges = dataclasses.replace(TRUTH, ceiling=1.0, skill_loss=0.0, stability_growth=0.0)
+    edges = dataclasses.replace(
+        TRUTH, ceiling=1.0, skill_loss=0.0, stability_growth=0.0, half_life_rounds=math.inf
+    )
     found = calibrate(runs[:1], start=edges).parameters
+    assert math.isfinite(found.half_life_rounds)
     assert 0 < found.skill_loss < 1
     assert found.stability_growth > 0
     assert found.ceiling < 1
@@ -205,9 +209,14 @@ def test_the_minimiser_finds_the_valley_of_rosenbrock() -> None:
     def valley(x: Floats) -> float:
         return float((1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2)
 
-    where, value = minimise(valley, np.array([-1.2, 1.0]), iterations=200, tolerance=1e-12)
+    start = np.array([-1.2, 1.0])
+    where, value, converged = minimise(valley, start, iterations=200, tolerance=1e-12)
+    assert converged
     assert where == pytest.approx([1, 1], abs=1e-3)
     assert value < 1e-6
+    _, cut, converged = minimise(valley, start, iterations=5, tolerance=1e-12)
+    assert not converged
+    assert value < cut < valley(start)
     assert gradient(valley, np.array([0.0, 0.0])) == pytest.approx([-2, 0], abs=1e-3)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.simulator.__main__ import main, read_run
+from scheduler.simulator.calibrate import calibrate
 from scheduler.simulator.parameters import Parameters, from_toml
 
 SMALL = ["--tasks", "150", "--rounds", "6", "--tasks-per-round", "12", "--n", "3", "--frozen", "3"]
@@ -35,6 +36,15 @@ def test_a_comparison_is_printed_and_written(
     assert results["runs"][0]["rounds"][0]["n_candidates"] == 36
 
 
+def test_the_share_for_held_tasks_can_be_chosen(tmp_path: Path) -> None:
+    found = []
+    for share in ("0.1", "0.8"):
+        command = [*SMALL, "--rounds", "20", "--seeds", "1", "--policies", "adaptive"]
+        assert main([*command, "--hold-share", share, "--out", str(tmp_path / share)]) == 0
+        found.append(json.loads((tmp_path / share / "results.json").read_text())["scores"])
+    assert found[0] != found[1]
+
+
 def test_the_module_runs_as_a_program() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "scheduler.simulator", "--policies", "seed", "--seeds", "1", *SMALL],
@@ -52,6 +62,7 @@ def test_the_module_runs_as_a_program() -> None:
         (["--tasks", "0"], "--tasks: must be 1 or more"),
         (["--new-share", "2"], "--new-share: must be from 0 to 1"),
         (["--frozen", "-1"], "--frozen: must be 0 or more"),
+        (["--hold-share", "1"], "scheduler.hold_share: must be above 0 and below 0.9"),
         (["--learner", "nowhere.toml"], "nowhere.toml: cannot read it"),
         (["--calibrate", "nowhere"], "nowhere/config.json: cannot read it"),
     ],
@@ -124,23 +135,46 @@ def test_calibration_prints_its_fit_and_writes_a_learner(
 def test_an_interrupted_calibration_keeps_its_best_and_goes_on_from_it(
     recorded: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "fitted.toml"
+    out, unfinished = tmp_path / "fitted.toml", tmp_path / "fitted.toml.unfinished"
+    out.write_text("reach = 0.7\n")
     command = [sys.executable, "-m", "scheduler.simulator", "--out", str(out), "--calibrate"]
     with subprocess.Popen(
         [*command, *[str(recorded)] * 200], stderr=subprocess.PIPE, text=True
     ) as fitting:
         assert fitting.stderr is not None
-        assert fitting.stderr.readline().startswith("evaluation 1: ")
+        costs = [cost_said(fitting.stderr.readline())]
+        while costs[-1] > costs[0] - 1:
+            costs.append(cost_said(fitting.stderr.readline()))
         fitting.send_signal(signal.SIGINT)
-        said = fitting.stderr.read()
+        *more, said, error = fitting.stderr.read().splitlines()
     assert fitting.returncode == 130
-    assert f"--learner {out} goes on from it\nerror: interrupted\n" in said
-    assert "the fit has not ended" in out.read_text()
-    begun = from_toml(out.read_text(), str(out))
-    assert main(["--calibrate", str(recorded), "--learner", str(out), "--out", str(out)]) == 0
-    assert "the fit has not ended" not in out.read_text()
+    assert (said, error) == (
+        f"the best so far: --learner {unfinished} goes on from it",
+        "error: interrupted",
+    )
+    assert out.read_text() == "reach = 0.7\n", "a fit that has not ended replaces no other"
+    kept = float(unfinished.read_text().splitlines()[0].split()[-2])
+    assert kept <= min([*costs, *map(cost_said, more)])
+
+    class EnoughError(Exception):
+        pass
+
+    def first(_: int, cost: float, __: Parameters) -> None:
+        assert cost == pytest.approx(kept, abs=0.01)
+        raise EnoughError
+
+    begun = from_toml(unfinished.read_text(), str(unfinished))
+    with pytest.raises(EnoughError):
+        calibrate([read_run(recorded)] * 200, first, begun)
+    again = ["--calibrate", str(recorded), "--learner", str(unfinished), "--out", str(out)]
+    assert main(again) == 0
     assert from_toml(out.read_text(), str(out)) != begun
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["fitted.toml"]
+
+
+def cost_said(line: str) -> float:
+    """``evaluation 12: 345.67 nats``."""
+    return float(line.split()[2])
 
 
 def test_a_place_that_cannot_be_written_is_said_before_the_fit(
@@ -149,7 +183,7 @@ def test_a_place_that_cannot_be_written_is_said_before_the_fit(
     out = tmp_path / "nowhere" / "fitted.toml"
     assert main(["--calibrate", str(recorded), "--out", str(out)]) == 2
     error = capsys.readouterr().err
-    assert error == f"error: {out}: cannot write it: No such file or directory\n"
+    assert error == f"error: {out}.unfinished: cannot write it: No such file or directory\n"
 
 
 def test_damaged_runs_are_named(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,7 @@ def command(out: Path, *more: str, arms: str = "random_review,sm2") -> list[str]
     sets = [part for setting in SETTINGS for part in ("--set", setting)]
     return [
         *(sys.executable, "-m", "srs.compare", "--arms", arms, "--seeds", "1", "--rounds", "2"),
+        *("--final-evaluations", "1"),
         *("--jobs", "2", "--out", str(out), *sets, *more),
     ]
 
@@ -133,6 +134,9 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
         assert abs(arm["spent"]["sft_tokens"] - 800) < 100
         assert arm["log_loss"] is not None or arm["policy"] == "random_review"
     assert results["n_panel"] == 4
+    assert results["averaged"] == 1
+    assert "averaged over the last evaluation of" in results["verdict"]["rule"]
+    assert results["verdict"]["rule"] in done.stdout
     threads = [
         json.loads((r / "environment.json").read_text())["tuner"]["threads"]
         for r in (first, second)
@@ -162,6 +166,9 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
         (["--arms", "uniform", "--seeds", "0"], "--seeds"),
         (["--arms", "uniform", "--set", "eval.pannel=3"], "eval.panel"),
         (["--arms", "x=sm2+scheduler.new_share=3"], "scheduler.new_share"),
+        (["--arms", "x=adaptive+scheduler.hold_share=0.95"], "scheduler.hold_share"),
+        (["--arms", "uniform", "--final-evaluations", "0"], "must be from 1 to 9"),
+        (["--arms", "uniform", "--final-evaluations", "4"], "3 fall in the last fifth of 40"),
         ([], "--arms"),
         (["--analyze-only"], "no comparison here"),
     ],
