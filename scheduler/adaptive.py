@@ -83,7 +83,26 @@ class Adaptive:
 
     def update(self, card: Card | None, review: Review) -> Card:
         """The card after one review. Pure; ``card`` is None at the first one."""
-        return _updated(card, review)
+        expected, gap, passes, fails = 0.0, 0, 0.0, 0.0
+        if card is not None:
+            gap = review.round - last_round(card)
+            expected = _recall(card, gap)
+            certainty = (card.passes + card.fails) * evidence.weight(gap)
+            passes, fails = expected * certainty, (1 - expected) * certainty
+        passes, fails = passes + review.n_passed, fails + (review.n_graded - review.n_passed)
+        stability = _stability(card, review, passes, fails, gap, expected)
+        status = _status(card, review, passes, fails, gap)
+        passes, fails = evidence.after_practice(card, review, passes, fails)
+        stage = _stage(card, review, passes, fails)
+        interval = _interval(card, review, stability, stage)
+        after = dataclasses.replace(
+            evidence.reviewed(card, review, interval_rounds=interval, status=status),
+            stability=stability,
+            passes=passes,
+            fails=fails,
+        )
+        surprise = max(0.0, expected - review.pass_rate) if _lapsed(card, after) else 0.0
+        return dataclasses.replace(after, stage=stage, priority=_priority(after, stage) + surprise)
 
     def predict(self, card: Card, round: int) -> float | None:
         """The share of candidates expected to pass: what practice left, less what time took since."""
@@ -91,68 +110,43 @@ class Adaptive:
 
     def why(self, before: Card | None, review: Review, after: Card) -> str:
         """The reason for ``after``'s interval and status, in words."""
-        return _why(before, review, after)
-
-
-def _updated(card: Card | None, review: Review) -> Card:
-    expected, gap, passes, fails = 0.0, 0, 0.0, 0.0
-    if card is not None:
-        gap = review.round - last_round(card)
-        expected = _recall(card, gap)
-        certainty = (card.passes + card.fails) * evidence.weight(gap)
-        passes, fails = expected * certainty, (1 - expected) * certainty
-    passes, fails = passes + review.n_passed, fails + (review.n_graded - review.n_passed)
-    stability = _stability(card, review, passes, fails, gap, expected)
-    status = _status(card, review, passes, fails, gap)
-    passes, fails = evidence.after_practice(card, review, passes, fails)
-    stage = _stage(card, review, passes, fails)
-    interval = _interval(card, review, stability, stage)
-    after = dataclasses.replace(
-        evidence.reviewed(card, review, interval_rounds=interval, status=status),
-        stability=stability,
-        passes=passes,
-        fails=fails,
-    )
-    surprise = max(0.0, expected - review.pass_rate) if _lapsed(card, after) else 0.0
-    return dataclasses.replace(after, stage=stage, priority=_priority(after, stage) + surprise)
-
-
-def _why(before: Card | None, review: Review, after: Card) -> str:
-    if review.pass_rate >= RECALLED:
-        words = f"success: stability {after.stability:.1f} rounds"
-        if before is not None:
-            gap = review.round - last_round(before)
-            words += f" (was {before.stability:.1f}; a gap of {gap} was survived)"
-        if after.stage == 1:
-            words += f", due when {DUE_AT:.0%} is left of what can be forgotten"
-    elif review.n_passed == 0 and after.interval_rounds > MIN_WAIT_ROUNDS:
-        words = (
-            f"nothing passed {after.zeros} times in a row: "
-            f"the distance doubles each time, up to {2**SKIP_ZEROS} rounds"
-        )
-    elif _lapsed(before, after):
-        assert before is not None
-        words = (
-            f"a lapse: again in {after.interval_rounds} rounds; "
-            f"stability {before.stability:.1f} to {after.stability:.1f}"
-        )
-    else:
-        words = f"failed (less than {RECALLED:.0%} passed): again in {after.interval_rounds} rounds"
-    was = None if before is None else before.status
-    if after.status != was and after.status == "graduated":
-        words += (
-            f"; graduated: {GRADUATE_STREAK} successes or more, {GRADUATE_PASS_RATE:.0%} or more passed "
-            f"in the last two, a gap of {GRADUATE_GAP_ROUNDS} rounds or more survived, and the pass rate "
-            f"is above {GRADUATE_BOUND} to the posterior"
-        )
-    elif after.status != was and after.status == "skipped":
-        words += "; skipped until an audit sees one pass"
-    elif was is not None and after.status != was:
-        words += f"; no longer {was}"
-    if after.status != "active":
-        return words
-    place = "in order of due rounds" if after.stage == 1 else f"priority {after.priority:.2f}"
-    return f"{words}; queue '{STAGES[after.stage]}', {place}"
+        if review.pass_rate >= RECALLED:
+            words = f"success: stability {after.stability:.1f} rounds"
+            if before is not None:
+                gap = review.round - last_round(before)
+                words += f" (was {before.stability:.1f}; a gap of {gap} was survived)"
+            if after.stage == 1:
+                words += f", due when {DUE_AT:.0%} is left of what can be forgotten"
+        elif review.n_passed == 0 and after.interval_rounds > MIN_WAIT_ROUNDS:
+            words = (
+                f"nothing passed {after.zeros} times in a row: "
+                f"the distance doubles each time, up to {2**SKIP_ZEROS} rounds"
+            )
+        elif _lapsed(before, after):
+            assert before is not None
+            words = (
+                f"a lapse: again in {after.interval_rounds} rounds; "
+                f"stability {before.stability:.1f} to {after.stability:.1f}"
+            )
+        else:
+            words = (
+                f"failed (less than {RECALLED:.0%} passed): again in {after.interval_rounds} rounds"
+            )
+        was = None if before is None else before.status
+        if after.status != was and after.status == "graduated":
+            words += (
+                f"; graduated: {GRADUATE_STREAK} successes or more, {GRADUATE_PASS_RATE:.0%} or more passed "
+                f"in the last two, a gap of {GRADUATE_GAP_ROUNDS} rounds or more survived, and the pass rate "
+                f"is above {GRADUATE_BOUND} to the posterior"
+            )
+        elif after.status != was and after.status == "skipped":
+            words += "; skipped until an audit sees one pass"
+        elif was is not None and after.status != was:
+            words += f"; no longer {was}"
+        if after.status != "active":
+            return words
+        place = "in order of due rounds" if after.stage == 1 else f"priority {after.priority:.2f}"
+        return f"{words}; queue '{STAGES[after.stage]}', {place}"
 
 
 def _recall(card: Card, gap: int) -> float:
