@@ -51,8 +51,11 @@ def replay(policy: Policy, reviews: Iterable[Review]) -> list[Step]:
     return steps
 
 
-def page(task: str, policy: Policy, steps: Sequence[Step]) -> str:
-    """The history as text: a table of reviews, then where the card stands."""
+def page(task: str, policy: Policy, steps: Sequence[Step], *, freezes: bool = False) -> str:
+    """The history as text: a table of reviews, then where the card stands.
+
+    ``freezes``: the run freezes tasks, and the twins of a frozen one, whatever their cards say.
+    """
     if not steps:
         return f"{task}: no review yet (policy {policy.name})"
     rows: list[tuple[str, ...]] = [
@@ -64,7 +67,7 @@ def page(task: str, policy: Policy, steps: Sequence[Step]) -> str:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
         for row in rows
     ]
-    return "\n".join([f"{task} (policy {policy.name})", "", *lines, "", *_summary(steps)])
+    return "\n".join([f"{task} (policy {policy.name})", "", *lines, "", *_summary(steps, freezes)])
 
 
 def _row(policy: Policy, step: Step) -> tuple[str, ...]:
@@ -81,11 +84,12 @@ def _row(policy: Policy, step: Step) -> tuple[str, ...]:
     return (*head, str(after.interval_rounds), str(after.due_round), after.status, why)
 
 
-def _summary(steps: Sequence[Step]) -> list[str]:
+def _summary(steps: Sequence[Step], freezes: bool) -> list[str]:
     lines = []
     card = steps[-1].after
     if card is not None:
         place = f"due in round {card.due_round}" if card.status == "active" else "left to audits"
+        place += ", unless a twin of it is frozen" * freezes
         if steps[-1].review.kind == "probe":
             *_, baseline = itertools.takewhile(
                 lambda step: step.review.kind == "probe", reversed(steps)
@@ -136,14 +140,15 @@ def explain(run: Path, task: str) -> str:
         raise UserError(f"{file}: not a readable run config ({e}); name a run with --run") from e
     if not memory.is_file():
         raise UserError(f"{memory}: no such file: the run has planned no round yet")
-    policy = policy_of(configs.from_dict(stored, str(file)).scheduler)
+    config = configs.from_dict(stored, str(file)).scheduler
+    policy = policy_of(config)
     with Store.open(memory, read_only=True) as store:
         try:
             card = store.card(task)
         except KeyError as e:
             raise UserError(f"{memory}: no task {task!r}{_nearest(store, task)}") from e
         steps = replay(policy, store.reviews(task))
-    text = page(task, policy, steps)
+    text = page(task, policy, steps, freezes=config.frozen_tasks > 0)
     if steps and steps[-1].after != card:
         text += (
             "\nThe stored card differs from this replay: "

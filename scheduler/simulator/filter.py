@@ -24,6 +24,7 @@ from scheduler.simulator.learner import (
     logistic,
     persistence,
     retention,
+    since,
 )
 from scheduler.simulator.parameters import Parameters
 from scheduler.simulator.recorded import RecordedRun
@@ -67,7 +68,7 @@ class Filter:
         self._memory = np.zeros((n, N_DIFFICULTIES, N_DRIFTS))
         self._drawn_at = np.zeros(n)
         self._half_life = np.full(n, p.half_life_rounds)
-        self._practised_at = np.zeros(n)
+        self._practised_at = np.full(n, np.inf)
         self._tried = np.zeros(n, dtype=bool)
         self._skill = 0.0
         self._clock = 0.0
@@ -135,7 +136,7 @@ class Filter:
             self._weight[which] = after
 
     def _kept(self, tasks: Integers) -> Floats:
-        elapsed = self._clock - self._practised_at[tasks]
+        elapsed = since(self._clock, self._practised_at[tasks])
         return retention(elapsed, self._half_life[tasks], self._p.forgetting_shape)
 
     def _known(self, tasks: Integers) -> Floats:

@@ -58,6 +58,11 @@ def persistence(elapsed: ArrayLike, half_life: float) -> Floats:
     return kept
 
 
+def since(clock: float, practised_at: Floats) -> Floats:
+    """Rounds since each task's last practice; 0 for one that had none (inf), which has nothing to lose."""
+    return np.maximum(clock - practised_at, 0.0)
+
+
 class Learner:
     """A simulated model and its tasks, numbered 0…n_tasks-1. All randomness comes from the generator.
 
@@ -85,7 +90,7 @@ class Learner:
         self._drawn_at = np.zeros(n_tasks)
         self._memory = np.zeros(n_tasks)
         self._half_life = np.full(n_tasks, p.half_life_rounds)
-        self._practised_at = np.zeros(n_tasks)
+        self._practised_at = np.full(n_tasks, np.inf)
         self.skill = 0.0
         """Logits above the untrained model's."""
         self.clock = 0.0
@@ -130,7 +135,7 @@ class Learner:
         moved = p.drift_sd * np.sqrt(1 - same**2) * self._rng.standard_normal(len(tasks))
         self._drift[tasks] = drift = same * self._drift[tasks] + moved
         self._drawn_at[tasks] = self.clock
-        elapsed = self.clock - self._practised_at[tasks]
+        elapsed = since(self.clock, self._practised_at[tasks])
         kept = retention(elapsed, self._half_life[tasks], p.forgetting_shape)
         logit = self.skill + self._memory[tasks] * kept + drift - self._difficulty[tasks]
         return kept, logistic(logit)

@@ -35,6 +35,8 @@ EXIT_FAILED, EXIT_UNUSABLE, EXIT_INTERRUPTED = 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line. Exit 0 done, 1 a run failed, 2 unusable input, 130 interrupted."""
     arguments = _parser().parse_args(argv)
+    from srs.compare import runner
+
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     failures: list[Failure] = []
     try:
@@ -42,21 +44,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             agreed = protocol.read(arguments.out)
         else:
             config = configs.load(arguments.config or DEFAULT_CONFIG, arguments.set)
-            agreed = protocol.agree(
-                arguments.out,
-                wanted(arguments, config),
-                allow_other_code=arguments.allow_other_code,
-            )
-            failures = run(agreed, config, arguments.out, arguments.jobs)
+            asked = wanted(arguments, config)
+            with runner.held(arguments.out):
+                agreed = protocol.agree(
+                    arguments.out, asked, allow_other_code=arguments.allow_other_code
+                )
+                failures = run(agreed, config, arguments.out, arguments.jobs)
         conclude(agreed, arguments.out)
     except UserError as e:
         _complain(failures)
         print(f"srs.compare: {e}", file=sys.stderr)
         return EXIT_FAILED if failures else EXIT_UNUSABLE
     except KeyboardInterrupt:
-        asked = sys.argv[1:] if argv is None else argv
+        again = sys.argv[1:] if argv is None else argv
         print("srs.compare: interrupted; the runs stopped after their last complete phase", file=sys.stderr)  # fmt: skip
-        print(f"continue with: python -m srs.compare {shlex.join(asked)}", file=sys.stderr)
+        print(f"continue with: python -m srs.compare {shlex.join(again)}", file=sys.stderr)
         return EXIT_INTERRUPTED
     _complain(failures)
     return EXIT_FAILED if failures else 0
@@ -68,8 +70,13 @@ def wanted(arguments: argparse.Namespace, config: Config) -> Protocol:
         raise UserError("--arms: name the policies to compare, such as uniform,random_review,sm2")
     if arguments.seeds < 1 or arguments.rounds < 1:
         raise UserError("--seeds and --rounds: must be 1 or more")
-    first, averaged = config.run.seed, arguments.final_evaluations
-    if averaged is not None and averaged > (late := _late_evaluations(config, arguments.rounds)):
+    if arguments.jobs < 0:
+        raise UserError("--jobs: must be 1 or more, or 0 for what the machine carries")
+    first, late = config.run.seed, _late_evaluations(config, arguments.rounds)
+    averaged = arguments.final_evaluations
+    if averaged is None:
+        averaged = min(protocol.AVERAGED, late)
+    if averaged > late:
         raise UserError(
             f"--final-evaluations: {late} fall in the last fifth of {arguments.rounds} rounds, not "
             f"{averaged}; see eval.rounds and eval.every"
@@ -80,7 +87,7 @@ def wanted(arguments: argparse.Namespace, config: Config) -> Protocol:
         seed_batches=(tuple(range(first, first + arguments.seeds)),),
         config=config,
         codes=(protocol.this_code(),),
-        analysis=protocol.analysis(protocol.AVERAGED if averaged is None else averaged),
+        analysis=protocol.analysis(averaged),
     )
     for arm in found.arms:
         # Every override, before any run.
@@ -97,22 +104,21 @@ def _late_evaluations(config: Config, rounds: int) -> int:
 
 
 def run(agreed: Protocol, config: Config, out: Path, jobs: int) -> list[Failure]:
-    """Run what isn't finished. Raises UserError when another comparison works in ``out``."""
+    """Run what isn't finished, in a folder that is held."""
     from srs.compare import runner
     from srs.compare.board import Board
     from srs.compare.results import is_complete
 
     jobs = jobs or runner.default_jobs()
-    with runner.held(out):
-        runs = runner.planned(agreed, config, out)
-        board = Board(
-            {one.cell: one.path for one in runs},
-            done=[one.cell for one in runs if is_complete(one.path)],
-            rounds=agreed.rounds,
-            jobs=jobs,
-        )
-        with board:
-            return runner.execute(runs, board, jobs=jobs)
+    runs = runner.planned(agreed, config, out)
+    board = Board(
+        {one.cell: one.path for one in runs},
+        done=[one.cell for one in runs if is_complete(one.path)],
+        rounds=agreed.rounds,
+        jobs=jobs,
+    )
+    with board:
+        return runner.execute(runs, board, jobs=jobs)
 
 
 def conclude(agreed: Protocol, out: Path) -> None:
@@ -174,7 +180,8 @@ def _parser() -> argparse.ArgumentParser:
         "--final-evaluations",
         type=int,
         metavar="N",
-        help=f"the last ones, of which a final pass@1 is the mean; default {protocol.AVERAGED}",
+        help="the last ones, of which a final pass@1 is the mean; "
+        f"default {protocol.AVERAGED}, or as many as the last fifth of the rounds has",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="new, or one to go on with"

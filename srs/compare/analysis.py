@@ -13,7 +13,7 @@ import numpy as np
 
 from scheduler.policies import policy
 from srs.compare import forgetting, recall
-from srs.compare.arms import Arm
+from srs.compare.arms import TARGET, Arm
 from srs.compare.bootstrap import interval, p_value
 from srs.compare.curves import areas, candidates_to_target, curve
 from srs.compare.forgetting import Falls
@@ -128,7 +128,8 @@ def unspaced(table: Table, arm: str) -> list[str]:
 def falls(
     table: Table, pool: Pool | None, of_runs: Callable[[Sequence[RunResult], Sequence[str]], Falls]
 ) -> Mapping[str, dict[str, Any]]:
-    """By arm: the mean fall of the pass rate, ``n`` falls over all seeds, and the differences between arms.
+    """By arm: the mean fall of the pass rate, ``n`` falls over all seeds, and the differences between arms;
+    ``above_half``: what it is less half of the target arm's.
 
     Seeds and tasks are resampled, the same for all arms. An arm of fewer than `MIN_FALLS` is left out.
     """
@@ -139,15 +140,22 @@ def falls(
     ratios = {name: pool.draws.ratios(fall.sums, fall.counts) for name, fall in found.items()}
     results: dict[str, dict[str, Any]] = {}
     for name, fall in found.items():
-        differences = {}
-        for other in unspaced(table, name):
-            if other in found and np.isfinite(apart := ratios[name] - ratios[other]).any():
-                value = fall.mean - found[other].mean
-                differences[other] = dataclasses.asdict(interval(value, apart, table.level))
+
+        def less(other: str, share: float, name: str = name, fall: Falls = fall) -> Any:
+            if other not in found:
+                return None
+            apart = ratios[name] - share * ratios[other]
+            if not np.isfinite(apart).any():
+                return None
+            value = fall.mean - share * found[other].mean
+            return dataclasses.asdict(interval(value, apart, table.level))
+
+        differences = {other: less(other, 1.0) for other in unspaced(table, name)}
         results[name] = {
             **dataclasses.asdict(interval(fall.mean, ratios[name], table.level)),
             "n": fall.n,
-            "differences": differences,
+            "differences": {other: d for other, d in differences.items() if d is not None},
+            "above_half": None if name == TARGET else less(TARGET, 0.5),
         }
     return results
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from srs.compare.arms import TARGET
 from srs.compare.bootstrap import Array
-from srs.compare.results import Measurement
 from srs.compare.table import Table
 
 
@@ -30,7 +29,7 @@ def areas(table: Table, arm: str) -> Array:
 
 
 def curve(table: Table, arm: str) -> list[dict[str, Any]]:
-    """Pass@1 with its interval at each evaluation that all runs of the arm have."""
+    """Pass@1 with its interval at each of the arm's `points`."""
     return [
         {"round": round, "candidates": candidates, **dataclasses.asdict(table.mean(rates))}
         for round, candidates, rates in points(table, arm)
@@ -82,16 +81,26 @@ def crossing(spent: Array, curves: Array, targets: Array) -> Array:
 
 
 def points(table: Table, arm: str) -> list[tuple[int, float, Array]]:
-    """(round, mean candidates, rates (S, T)) at each evaluation that all runs of the arm have."""
-    rounds = set.intersection(*({m.round for m in run.measurements} for run in table.runs[arm]))
-    found = []
-    for round in sorted(rounds):
-        measured: list[Measurement] = [
-            next(m for m in run.measurements if m.round == round) for run in table.runs[arm]
-        ]
-        candidates = float(np.mean([m.candidates for m in measured]))
-        found.append((round, candidates, np.array([table.row(m.held_out) for m in measured])))
-    return found
+    """(round, mean candidates, rates (S, T)) at each evaluation that all runs of the arm have, and at
+    their ends, under the last of their rounds: runs of an arm may end in different ones.
+    """
+    runs = table.runs[arm]
+    by_round = [{m.round: m for m in run.measurements} for run in runs]
+    measured = [
+        (round, [found[round] for found in by_round])
+        for round in sorted(set.intersection(*map(set, by_round)))
+    ]
+    ends = [run.final for run in runs]
+    if len({end.round for end in ends}) > 1:
+        measured.append((max(end.round for end in ends), ends))
+    return [
+        (
+            round,
+            float(np.mean([m.candidates for m in each])),
+            np.array([table.row(m.held_out) for m in each]),
+        )
+        for round, each in measured
+    ]
 
 
 def _finite(value: float) -> float | None:

@@ -138,7 +138,10 @@ def this_code() -> str:
 
 
 def agree(out: Path, wanted: Protocol, *, allow_other_code: bool = False) -> Protocol:
-    """Write the protocol of a new comparison, or extend the stored one. Raises UserError."""
+    """Write the protocol of a new comparison, or extend the stored one, in a folder that is held.
+
+    Raises UserError.
+    """
     file = out / FILE
     protocol = wanted
     if file.exists():

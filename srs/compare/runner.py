@@ -237,10 +237,17 @@ def _child(cores: frozenset[int]) -> Callable[[], None] | None:
 
 @contextlib.contextmanager
 def held(out: Path) -> Iterator[None]:
-    """Keep another comparison out of the folder. Raises UserError when one is at work there."""
+    """Make the folder, and keep another comparison out of it.
+
+    Raises UserError when it can't be made or one is at work there.
+    """
     import fcntl
 
-    lock: IO[str] = (out / ".lock").open("a", encoding="utf-8")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock: IO[str] = (out / ".lock").open("a", encoding="utf-8")
+    except OSError as e:
+        raise UserError(f"{out}: cannot be written: {e.strerror}") from e
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -134,7 +134,7 @@ def reach_words(reach: Mapping[str, Any], cells: str) -> str:
 
 
 def _falls(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterable[str]:
-    """Absolute differences: a fall near 0 has no meaningful share of it."""
+    """Differences, and a share only of a fall that is there: one near 0 has no meaningful half."""
     if not any(ours.values()) or not any(theirs.values()):
         yield "forgetting: not measured"
         return
@@ -143,10 +143,14 @@ def _falls(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterable[str]:
         if not d:
             yield f"forgetting at lag {lag}: not measured"
             continue
-        ratio = f"; {fall['value'] / other['value']:.2f} of it" if other["low"] > 0 else ""
+        share = ""
+        if other["low"] > 0:
+            half = _sign(fall["above_half"], "more than half", "less than half")
+            share = f"; {fall['value'] / other['value']:.2f} of {TARGET}'s: {half}"
+            share += " whether less than half" * (half == UNCLEAR)
         yield (
             f"forgetting at lag {lag}: {points(fall)} (n = {fall['n']}), {TARGET} {points(other)} "
-            f"(n = {other['n']}), difference {points(d)}{ratio}: {_sign(d, 'more', 'less')}"
+            f"(n = {other['n']}), difference {points(d)}: {_sign(d, 'more', 'less')}{share}"
         )
 
 

@@ -1,12 +1,12 @@
 """A process that dies while it records: nothing committed is lost, nothing is there twice or by half."""
 
 import json
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -37,7 +37,9 @@ def record(path, how, n):
             calls += 1
             if how == "step" and calls == n:
                 os.kill(os.getpid(), signal.SIGKILL)
-        if how == "bytes":  # the kernel ends the process when its log would grow beyond
+        if how == "checkpoint":  # copy the log into the file as soon as it has a page
+            memory._db.execute("PRAGMA wal_autocheckpoint = 1")
+        if how in ("bytes", "checkpoint"):  # the kernel ends the process when a file would grow beyond
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             memory.n_due(1)
@@ -45,8 +47,9 @@ def record(path, how, n):
         else:
             memory._db.set_progress_handler(step, 50)
         memory.record(reviews[0].round, reviews, sm2.update)
+        if how == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
         memory._db.set_progress_handler(None, 0)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2) if how != "bytes" else None
         size = Path(str(path) + "-wal").stat().st_size
     return calls, size
 
@@ -76,7 +79,7 @@ def round_of(number: int, start: int, n: int, kind: ReviewKind = "practice") -> 
     ]
 
 
-LAST = [
+LAST: Sequence[Review] = [
     *round_of(ROUND, 40, 120),
     *round_of(ROUND, 0, 10, "audit"),
     *round_of(ROUND, 10, 10, "probe"),
@@ -84,12 +87,12 @@ LAST = [
 
 
 def drive(
-    base: Path, folder: Path, points: list[tuple[str, int]]
+    base: Path, folder: Path, points: list[tuple[str, int]], last: Sequence[Review] = LAST
 ) -> list[tuple[Path, int, object]]:
     """Record the last round in a process per point; (file, the signal it died of or 0, what it said)."""
     reviews = [
         {"task": r.task, "round": r.round, "n_passed": r.n_passed, "n_graded": 5, "kind": r.kind}
-        for r in LAST
+        for r in last
     ]
     done = subprocess.run(
         [sys.executable, "-c", DRIVER],
@@ -154,12 +157,31 @@ def test_a_record_killed_anywhere_is_whole_or_absent_and_can_be_repeated(
 
 
 def test_what_was_committed_outlives_a_kill_right_after(base: Path, tmp_path: Path) -> None:
-    """Nothing depends on closing: the file and its log as they were the moment `record` returned."""
-    with Store.open(base) as memory:
-        memory.record(ROUND, LAST, sm2.update)
-        copy = tmp_path / "copy.sqlite"
-        for suffix in ("", "-wal"):
-            shutil.copy(f"{base}{suffix}", f"{copy}{suffix}")
-    with Store.open(copy) as memory:
+    """Nothing depends on closing."""
+    [(whole, _, _), (killed, death, _)] = drive(base, tmp_path, [("whole", 0), ("after", 0)])
+    assert death == signal.SIGKILL
+    assert content(killed) == content(whole)
+    with Store.open(killed) as memory:
         assert memory.result(ROUND).n_reviews == 130
         assert sum(1 for r in memory.reviews() if r.round == ROUND) == len(LAST)
+
+
+def test_a_kill_while_the_log_is_copied_into_the_file_loses_nothing(tmp_path: Path) -> None:
+    """The round is committed by then, and the copy begins anew at the next opening."""
+    base, last = (
+        tmp_path / "base.sqlite",
+        [Review(task=f"t{i}", round=1, n_passed=3, n_graded=5) for i in range(20)],
+    )
+    with Store.open(base, seed=1) as memory:
+        memory.add_tasks(f"t{i}" for i in range(8_000))
+    [(whole, _, said)] = drive(base, tmp_path, [("whole", 0)], last)
+    assert isinstance(said, list)
+    after, log, file = content(whole), said[1], base.stat().st_size
+    assert log < file, "so that a limit between the two stops the copying and not the commit"
+    points = [("checkpoint", log + (file - log) * i // 8) for i in range(8)]
+    for path, death, _ in drive(base, tmp_path, points, last):
+        assert death == signal.SIGXFSZ
+        assert path.read_bytes() != base.read_bytes(), "the copying had begun"
+        assert content(path) == after
+        with Store.open(path) as memory:
+            assert memory.result(1).n_reviews == 20

@@ -1,20 +1,24 @@
 """The review log as files for others: their columns, their order, and that they appear whole."""
 
 import csv
+import math
 import os
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fsrs import Optimizer, Rating, ReviewLog
 
 from memory import export
 from memory.export import main
 from memory.store import Store
 from scheduler import fsrs, sm2
+from scheduler.config import SchedulerConfig
+from scheduler.policies import policy as policy_of
 from srs.types import Review, ReviewKind
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +104,37 @@ def test_fsrs_is_by_card_in_days_with_the_ratings_of_the_policy(
         assert day - days[0] == r.round - expected[0][1].round
         assert row["review_duration"] == "0"
     assert [row["review_state"] for row in rows] == ["0", "2", "0", "2"]
+
+
+def test_the_fsrs_log_feeds_an_optimiser_whose_weights_the_policy_takes(tmp_path: Path) -> None:
+    """Tasks that fail whenever they come back surprise the weights fitted to them less than the defaults."""
+    path, out = tmp_path / "memory.sqlite", tmp_path / "revlog.csv"
+    with Store.open(path) as store:
+        store.add_tasks(f"t{i}" for i in range(300))
+        for round in (1, 4, 10):
+            store.record(
+                round, [review(f"t{i}", round, 5 * (round == 1)) for i in range(300)], sm2.update
+            )
+    assert main(["--memory", str(path), "--format", "fsrs", "--out", str(out)]) == 0
+    log = [
+        ReviewLog(
+            card_id=int(row["card_id"]),
+            rating=Rating(int(row["review_rating"])),
+            review_datetime=datetime.fromtimestamp(int(row["review_time"]) / 1000, UTC),
+            review_duration=None,
+        )
+        for row in rows_of(out)
+    ]
+
+    def surprise(weights: Sequence[float]) -> float:
+        rules = policy_of(SchedulerConfig(policy="fsrs", fsrs_parameters=tuple(weights)))
+        card, total = rules.update(None, review("t", 1, 5)), 0.0
+        for failure in (review("t", 4, 0), review("t", 10, 0)):
+            total -= math.log(1 - (rules.predict(card, failure.round) or 0.0))
+            card = rules.update(card, failure)
+        return total
+
+    assert surprise(Optimizer(log).compute_optimal_parameters()) < surprise(()) - 0.1
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet", "fsrs"])

@@ -194,6 +194,15 @@ def test_graduation_needs_successes_and_a_long_gap(late: int, n_graded: int) -> 
     assert n_graded <= 3
 
 
+def test_three_candidates_prove_enough_only_close_together() -> None:
+    card: Card | None = None
+    for round in (1, 2, 3, 4, 12):
+        assert card is None or card.status == "active"
+        card = POLICY.update(card, Review(task="t", round=round, n_passed=3, n_graded=3))
+    assert card is not None
+    assert card.status == "graduated"
+
+
 def graduating(policy: Policy, pass_rate: float) -> float:
     """Of 400 tasks with a fixed pass rate, the share that graduates within eight reviews of 5."""
     rng = random.Random(0)

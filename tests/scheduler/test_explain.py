@@ -77,6 +77,16 @@ def test_a_frozen_card_is_not_called_due(sm2_run: Path, capsys: pytest.CaptureFi
     assert "active, but frozen since round 9: never practised or audited again" in out
 
 
+def test_where_tasks_are_frozen_a_twin_may_be_why_a_card_does_not_come_back(
+    sm2_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = json.loads((sm2_run / "config.json").read_text())
+    config["scheduler"]["frozen_tasks"] = 4
+    (sm2_run / "config.json").write_text(json.dumps(config))
+    assert explain.main(["--run", str(sm2_run), "--task", "Prefill_1_I"]) == 0
+    assert "active, due in round 9, unless a twin of it is frozen; " in capsys.readouterr().out
+
+
 def test_expected_against_observed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = run_dir(tmp_path / "run", "adaptive", [5, 5, 5, 5, 2])
     assert explain.main(["--run", str(run), "--task", "Prefill_1_I"]) == 0

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from memory_deck import MemoryDeck
 from replays import POLICIES, replay, review_of
 
-from scheduler.config import SchedulerConfig
+from scheduler.config import PolicyName, SchedulerConfig
 from scheduler.plan import Policy, allocate, draw_plan
+from scheduler.policies import policy as policy_of
 from srs.types import Card, Review, RoundPlan
 
 every_policy = pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: str(policy.name))
@@ -20,6 +21,7 @@ counts = st.lists(st.integers(0, 5), min_size=1, max_size=30)
 POOL = 150
 RETIRING = {"sm2", "seed", "leitner", "adaptive"}
 SKIPPING = {"sm2", "seed", "adaptive"}
+SPACED: tuple[PolicyName, ...] = ("sm2", "leitner", "fsrs", "adaptive")
 FORGETTING = {"fsrs", "adaptive"}
 """Policies whose model says that a pass rate falls with time."""
 
@@ -63,6 +65,24 @@ def test_intervals_never_shrink_under_unbroken_success(
     assert cards[-1].lapses == 0
     if policy.name in {"sm2", "leitner", "adaptive"}:
         assert cards[0].status == cards[1].status == "active"  # graduation needs repeated evidence
+
+
+@pytest.mark.parametrize("name", SPACED)
+@settings(deadline=None)  # a busy machine is not a broken law
+@given(reviews=st.lists(st.tuples(st.integers(3, 5), st.integers(1, 60)), min_size=2, max_size=12))
+def test_no_success_shortens_an_interval_unless_the_task_is_no_longer_held(
+    name: PolicyName, reviews: list[tuple[int, int]]
+) -> None:
+    """Whether every candidate passed or just enough of them, and early, in time or late."""
+    policy = policy_of(name)
+    cards, round = [], 0
+    for n_passed, gap in reviews:
+        round += gap
+        review = Review(task="t", round=round, n_passed=n_passed, n_graded=5)
+        cards.append(policy.update(cards[-1] if cards else None, review))
+    for earlier, later in itertools.pairwise(cards):
+        let_go = name == "adaptive" and (earlier.stage, later.stage) == (1, 0)
+        assert later.interval_rounds >= earlier.interval_rounds or let_go
 
 
 @every_policy

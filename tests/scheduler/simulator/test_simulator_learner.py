@@ -118,6 +118,22 @@ def test_spaced_practice_makes_more_stable_than_massed(
     assert spaced >= massed == half_life
 
 
+@given(p=parameters, wait=st.integers(0, 8))
+def test_a_first_practice_is_not_a_spaced_one(p: Parameters, wait: int) -> None:
+    """When a task first comes up says nothing about how long it will be kept."""
+    p = dataclasses.replace(p, drift_sd=0.0, skill_gain=0.0)
+    at_once, later = learner(p), learner(p)
+    for _ in range(wait):
+        practise(later, {1, 2, 3})
+    rates = []
+    for student in (at_once, later):
+        practise(student, {0})
+        for _ in range(4):
+            practise(student, {1, 2, 3})
+        rates.append(student.pass_probability(np.array([0]))[0])
+    assert rates[1] == pytest.approx(rates[0])
+
+
 @given(q=st.floats(0, 1))
 def test_a_lesson_is_the_error_or_the_learnability(q: float) -> None:
     assert lesson(np.array(q), 0.0) == pytest.approx(1 - q)

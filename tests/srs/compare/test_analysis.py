@@ -70,6 +70,27 @@ def test_an_arm_that_ends_early_or_skips_a_round_takes_no_points_from_others() -
     assert arms["uniform"]["candidates_to_target"]["share"] == 1.0
 
 
+def test_the_curve_ends_where_the_runs_of_an_arm_end_though_each_ends_elsewhere() -> None:
+    """One that reaches the target only in its last rounds."""
+
+    def late(name: str, seed: int, task: int, round: int) -> float:
+        return 0.9 if name == "leitner" and round > 4 else linear(name, seed, task, round)
+
+    names = ("uniform", "leitner")
+    ends = {s: (0, 4, 6 + s % 3) for s in SEEDS}
+    runs = [run("leitner", s, late, rounds=ends[s], n=100) for s in SEEDS]
+    runs += [run("uniform", s, late, rounds=(0, 4, 8), n=100) for s in SEEDS]
+    leitner = analysed(runs, names)["arms"]["leitner"]
+    ended = PER_ROUND * sum(rounds[-1] for rounds in ends.values()) / len(ends)
+    assert [(p["round"], p["candidates"]) for p in leitner["curve"]] == [
+        (0, 0),
+        (4, 400),
+        (8, ended),
+    ]
+    assert leitner["curve"][-1]["value"] == leitner["final"]["value"] == pytest.approx(0.9)
+    assert 400 < leitner["candidates_to_target"]["value"] < ended
+
+
 def test_every_arm_is_compared_with_every_other_one_that_is_not_spaced() -> None:
     names = (*NAMES, "onepass", "sm2")
     arms = analysed([run(n, s, linear) for n in names for s in SEEDS], names)["arms"]

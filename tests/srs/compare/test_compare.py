@@ -1,5 +1,6 @@
 """The command on the real loop: killed, interrupted, with a failing run, and resumed to its end."""
 
+import argparse
 import json
 import os
 import signal
@@ -10,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from srs import config as configs
+from srs.compare.__main__ import DEFAULT_CONFIG, wanted
 
 SETTINGS = (
     "generate.engine=transformers",
@@ -89,9 +93,11 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
 
     interrupted = start(out, env)
     wait_for(lambda: (second / "rounds/0001/plan.json").exists(), interrupted)
-    busy = run(*command(out), env=env)
+    agreed = (out / "protocol.json").read_bytes()
+    busy = run(*command(out, "--seeds", "2"), env=env)
     assert busy.returncode == 2
     assert "another comparison is running here" in busy.stderr
+    assert (out / "protocol.json").read_bytes() == agreed, "who is refused adds no seeds"
     interrupted.send_signal(signal.SIGINT)
     _, errors = interrupted.communicate(timeout=60)
     assert interrupted.returncode == 130, errors
@@ -169,6 +175,7 @@ def test_killed_interrupted_failed_and_resumed(tmp_path: Path) -> None:
         (["--arms", "x=adaptive+scheduler.hold_share=0.95"], "scheduler.hold_share"),
         (["--arms", "uniform", "--final-evaluations", "0"], "must be from 1 to 9"),
         (["--arms", "uniform", "--final-evaluations", "4"], "3 fall in the last fifth of 40"),
+        (["--arms", "uniform", "--jobs", "-1"], "--jobs"),
         ([], "--arms"),
         (["--analyze-only"], "no comparison here"),
     ],
@@ -183,6 +190,18 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert len(done.stderr.splitlines()) == 1
     assert words in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("rounds", "averaged"), [(1, 1), (20, 2), (40, 3), (80, 1)])
+def test_three_evaluations_are_averaged_or_as_many_as_there_are_at_the_end(
+    rounds: int, averaged: int
+) -> None:
+    """With the default config's evaluations, after rounds 8, 16, 24, 32, 36 and 40."""
+    asked = argparse.Namespace(
+        arms="uniform", seeds=1, rounds=rounds, jobs=0, final_evaluations=None
+    )
+    found = wanted(asked, configs.load(DEFAULT_CONFIG, []))
+    assert found.analysis["averaged"] == averaged
 
 
 def test_help_loads_nothing_heavy() -> None:

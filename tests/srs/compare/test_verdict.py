@@ -146,17 +146,35 @@ def test_goals_are_told_with_their_intervals_and_how_much_they_rest_on() -> None
     final, reach, *falls = [line.strip(" -") for line in leitner.splitlines() if line[:3] == "  -"]
     assert final.startswith("final pass@1: +20.0 points [+")
     assert final.endswith("n = 5 seeds x 20 tasks: higher.")
-    assert "half" in reach
+    assert "candidates to uniform's final pass@1, as a share of all its own: 25% [" in reach
     assert [line.partition(":")[0] for line in falls] == [f"forgetting at lag {n}" for n in (1, 2, 4, 8)]  # fmt: skip
     assert "+19.8 points [+" in falls[-1]
     assert "uniform +39.6 points [+" in falls[-1]
     assert "(n = 20)" in falls[-1]
     assert "difference -19.8 points [-" in falls[-1]
-    assert falls[-1].endswith("0.50 of it: less.")
+    assert falls[-1].endswith("]: less; 0.50 of uniform's: cannot tell whether less than half.")
     assert falls[0].endswith("difference +0.0 points [+0.0, +0.0]: cannot tell."), (
         "no share of no fall"
     )
     assert "final pass@1: +0.0 points [+0.0, +0.0], n = 5 seeds x 20 tasks: cannot tell." in sm2
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [(0.1, "0.25 of uniform's: less than half."), (0.3, "0.75 of uniform's: more than half.")],
+)
+def test_half_the_forgetting_is_claimed_only_where_the_interval_says_so(
+    lost: float, words: str
+) -> None:
+    found = compared(
+        dict(zip(NAMES, (0.4, 0.4, 0.4, lost, 0.4), strict=True)), dict.fromkeys(NAMES, (4, 4))
+    )
+    page = verdict_md(found, judge(found), protocol(NAMES, range(5)))
+    (line,) = [line for line in page.splitlines() if words in line]
+    assert "forgetting at lag 8" in line
+    ours, uniform = (found["arms"][name]["forgetting"]["8"] for name in ("leitner", "uniform"))
+    assert ours["above_half"]["value"] == pytest.approx(ours["value"] - uniform["value"] / 2)
+    assert uniform["above_half"] is None
 
 
 @pytest.mark.parametrize(
