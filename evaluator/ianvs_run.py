@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluator.ianvs_job import DeviceName, Job
-from evaluator.round_results import lifelong_results
+from evaluator.round_results import lifelong_results, rounds_done
 from srs.types import Task, UserError
 
 DEVICES: Mapping[str, DeviceName] = {"cuda": "gpu", "npu": "npu", "cpu": "cpu"}
@@ -45,9 +45,12 @@ def job_of_run(
 
 
 def rows_of(run: Path) -> dict[str, Path | None]:
-    """Base, last LoRA round (``round10``) and DPO, as far as the run has them."""
-    folder = run / "adapters"
-    numbers = [int(p.name) for p in folder.glob("*") if p.name.isdigit()]
+    """Base, last LoRA round (``round10``) and DPO, as far as the run has them.
+
+    The adapter of a round that is not complete is none yet.
+    """
+    folder, done = run / "adapters", max(rounds_done(run), default=0)
+    numbers = [int(p.name) for p in folder.glob("*") if p.name.isdigit() and int(p.name) <= done]
     rows: dict[str, Path | None] = {"base": None}
     if numbers:
         rows[f"round{max(numbers)}"] = folder / f"{max(numbers):04d}"

@@ -35,8 +35,7 @@ def lifelong_results(run: Path) -> dict[str, Any]:
 
     Only rounds that are complete count. Raises UserError for a file that can't be read.
     """
-    metrics = run / "metrics.jsonl"
-    rounds = sorted({int(line["round"]) for line in _lines(metrics)}) if metrics.is_file() else []
+    rounds = rounds_done(run)
     first: dict[str, int] = {}
     for number in rounds:
         for task in _plan(run, number).get("new", ()):
@@ -45,6 +44,12 @@ def lifelong_results(run: Path) -> dict[str, Any]:
         "practice": _practice(run, rounds, first),
         "panel": _panel(run, rounds, first),
     }
+
+
+def rounds_done(run: Path) -> list[int]:
+    """The rounds that are complete, in order; 0 is the base model's. Raises UserError."""
+    metrics = run / "metrics.jsonl"
+    return sorted({int(line["round"]) for line in _lines(metrics)}) if metrics.is_file() else []
 
 
 def _practice(run: Path, rounds: list[int], first: dict[str, int]) -> dict[str, Any] | None:

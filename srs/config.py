@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -296,7 +297,9 @@ def _check_bounds(c: Config, where: str) -> None:
         (0 < c.generate.top_p <= 1, "generate.top_p", "must be above 0 and at most 1"),
         (c.generate.max_tokens >= 1, "generate.max_tokens", "must be 1 or more"),
         (c.generate.max_tokens < c.model.max_length, "generate.max_tokens", "must leave room for a prompt in model.max_length"),
+        (0 < c.generate.gpu_memory_utilization <= 1, "generate.gpu_memory_utilization", "must be above 0 and at most 1"),
         (c.sandbox.timeout_s > 0, "sandbox.timeout_s", "must be above 0"),
+        (c.sandbox.timeout_s < math.inf, "sandbox.timeout_s", "must be finite"),
         (c.sandbox.memory_mib >= 64, "sandbox.memory_mib", "must be 64 or more"),
         (c.sandbox.workers >= 0, "sandbox.workers", "must be 0 or more"),
         (c.finetune.lora_r >= 1, "finetune.lora_r", "must be 1 or more"),
@@ -306,9 +309,16 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.finetune.batch_size >= 1, "finetune.batch_size", "must be 1 or more"),
         (c.finetune.micro_batch_size >= 1, "finetune.micro_batch_size", "must be 1 or more"),
         (c.finetune.batch_size % max(c.finetune.micro_batch_size, 1) == 0, "finetune.micro_batch_size", "must divide finetune.batch_size"),
+        (c.finetune.max_per_task >= 1, "finetune.max_per_task", "must be 1 or more"),
         (c.finetune.tokens_per_round >= 0, "finetune.tokens_per_round", "must be 0 or more"),
         (c.finetune.steps_per_round >= 0, "finetune.steps_per_round", "must be 0 or more"),
         (c.dpo.learning_rate > 0, "dpo.learning_rate", "must be above 0"),
+        (c.dpo.beta > 0, "dpo.beta", "must be above 0"),
+        (c.dpo.sft_weight >= 0, "dpo.sft_weight", "must be 0 or more"),
+        (c.dpo.max_pairs_per_task >= 0, "dpo.max_pairs_per_task", "must be 0 or more"),
+        (c.dpo.max_age_rounds >= 0, "dpo.max_age_rounds", "must be 0 or more"),
+        (c.dpo.max_pairs >= 0, "dpo.max_pairs", "must be 0 or more"),
+        (c.dpo.collapse_nats >= 0, "dpo.collapse_nats", "must be 0 or more"),
         (c.dpo.epochs >= 1, "dpo.epochs", "must be 1 or more"),
         (c.dpo.batch_size >= 1, "dpo.batch_size", "must be 1 or more"),
         (c.dpo.micro_batch_size >= 1, "dpo.micro_batch_size", "must be 1 or more"),
@@ -316,6 +326,7 @@ def _check_bounds(c: Config, where: str) -> None:
         (c.eval.every >= 1, "eval.every", "must be 1 or more"),
         (c.eval.limit >= 0, "eval.limit", "must be 0 or more"),
         (c.eval.n >= 0, "eval.n", "must be 0 or more"),
+        (c.eval.temperature >= 0, "eval.temperature", "must be 0 or more"),
         (all(round >= 0 for round in c.eval.rounds), "eval.rounds", "must each be 0 or more"),
         (c.eval.panel >= 0, "eval.panel", "must be 0 or more"),
         (not c.eval.panel or c.eval.n >= 2, "eval.panel", "needs eval.n of 2 or more: one half picks what is mastered, the other measures it"),

@@ -106,7 +106,8 @@ class Lab:
         n, seed = self.config.eval.panel, self.config.run.seed
         chosen: Iterable[str] = ()
         if n and (begun := sorted(self.run.path.glob("rounds/*/evaluation.json"))):
-            chosen = self.run.read_json(str(begun[0].relative_to(self.run.path)))["panel"]
+            first = self.run.read_json(str(begun[0].relative_to(self.run.path)))
+            chosen = first.get("panel", ())  # none was left that may not be frozen
         elif n:
             lot = self.memory.new_ids(len(self.tasks))
             free = (task for task in lot if not is_marked(self.tasks[task].group, seed))
@@ -168,7 +169,7 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
     with contextlib.ExitStack() as stack:
         rounds_done = max(len(run.metrics()) - 1, 0)
         progress = stack.enter_context(Progress(config.run.rounds, rounds_done=rounds_done))
-        task_set = _load_tasks(config)
+        task_set = _load_tasks(run)
         if task_set.notice:
             progress.note(task_set.notice)
         scheduling = scheduling_policy(config.scheduler)
@@ -195,6 +196,7 @@ def open_lab(run: RunDir) -> Iterator[Lab]:
             advance(1)
             generator.ready()
             advance(1)
+        run.keep_config()
         run.write_json(
             "environment.json",
             environment(
@@ -258,11 +260,34 @@ def _models(config: Config, logs: Path) -> tuple[Generator, Tuner]:
     return turns.generator, turns.tuner
 
 
-def _load_tasks(config: Config) -> TaskSet:
-    if not config.tasks.importable_only:
-        return tasks_module.load(config.tasks)
-    with open_sandbox(config.sandbox) as sandbox:
-        return tasks_module.load(config.tasks, available=importable_modules(sandbox))
+def _load_tasks(run: RunDir) -> TaskSet:
+    """The tasks that the run began with. Raises UserError when the source has changed since.
+
+    Which modules the sandbox had is remembered, so that one with others chooses no other tasks.
+    """
+    config, name = run.config, "tasks.json"
+    begun = run.read_json(name) if run.has(name) else None
+    modules = begun and begun["modules"]
+    if config.tasks.importable_only and modules is None:
+        with open_sandbox(config.sandbox) as sandbox:
+            modules = sorted(importable_modules(sandbox))
+    found = tasks_module.load(config.tasks, tasks_module.SANDBOX_MODULES if modules is None else modules)  # fmt: skip
+    now = {
+        "modules": modules,
+        "train": len(found.train),
+        "held_out": len(found.held_out),
+        "digest": tasks_module.digest(found),
+    }
+    if begun is None:
+        run.write_json(name, now)
+    elif begun != now:
+        raise UserError(
+            f"{config.tasks.source}: these are not the tasks that this run began with: "
+            f"{begun['train']} to train on and {begun['held_out']} held out then, "
+            f"{now['train']} and {now['held_out']} now, or other texts; bring them back, or start "
+            "another run"
+        )
+    return found
 
 
 def _verify(

@@ -76,7 +76,8 @@ def write(
     page = taskview.load(run_dir, tasks, budget)
     html = _render(run, page, intervals)
     target = run_dir / "report.html"
-    partial = target.with_name(target.name + ".partial")
+    # Of this process: a report may be asked for while the run writes its own.
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8") as file:
             file.write(html)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,6 @@ def round_record(
     if run.has(f"{run.round(number)}/train.json"):
         training = run.read_json(f"{run.round(number)}/train.json")
     result = training["result"] or {"loss": None, "n_tokens": 0}
-    val = evaluation["pass_at_1"] if evaluation else {"value": None, "low": None, "high": None}
     return RoundRecord(
         round=number,
         n_new=len(plan.new),
@@ -42,9 +42,7 @@ def round_record(
         pass_rate_new=_pass_rate(v for task in plan.new for _, v in graded.get(task, ())),
         pass_rate_review=_pass_rate(v for task in plan.review for _, v in graded.get(task, ())),
         pass_at_k=metrics.mean_pass_at_k(counts, counts[0][0]) if counts else None,
-        val_pass_at_1=val["value"],
-        val_ci_low=val["low"],
-        val_ci_high=val["high"],
+        **_held_out(evaluation),
         graduated=cards["graduated"],
         skipped=cards["skipped"],
         active=cards["active"],
@@ -60,6 +58,22 @@ def round_record(
         sft_loss=result["loss"],
         seconds=run.seconds(number),
     )
+
+
+def with_evaluation(
+    record: RoundRecord, evaluation: Evaluation, seconds: dict[str, float]
+) -> RoundRecord:
+    """A round's line when it was evaluated after it had been written."""
+    return dataclasses.replace(record, seconds=seconds, **_held_out(evaluation))
+
+
+def _held_out(evaluation: Evaluation | None) -> dict[str, Any]:
+    val = evaluation["pass_at_1"] if evaluation else {"value": None, "low": None, "high": None}
+    return {
+        "val_pass_at_1": val["value"],
+        "val_ci_low": val["low"],
+        "val_ci_high": val["high"],
+    }
 
 
 def _pass_rate(verdicts: Iterable[Verdict]) -> float | None:

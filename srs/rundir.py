@@ -1,7 +1,7 @@
 """The run directory: every phase of a round is a file that appears whole or not at all.
 
     config.json  environment.json  memory.sqlite  metrics.jsonl  report.html
-    pairs.jsonl  tasks_dropped.jsonl  dpo.json
+    tasks.json  tasks_dropped.jsonl  pairs.jsonl  dpo.json
     rounds/0001/{plan.json, candidates.jsonl, verdicts.jsonl, train.json, evaluation.json, panel.json, seconds.json}
     adapters/0001/ … adapters/dpo/      evaluation/{base,sft,dpo,comparison}.json
 
@@ -15,10 +15,11 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
@@ -29,6 +30,9 @@ from srs.rollout import Rollout
 from srs.types import Candidate, RoundPlan, RoundRecord, UserError, Verdict, from_json, to_json
 
 T = TypeVar("T")
+LOCK = ".lock"
+PARTIAL = ".partial"
+logger = logging.getLogger(__name__)
 MAY_CHANGE = frozenset(
     {
         "devices.cluster",
@@ -50,6 +54,25 @@ How many devices share a sum decides its rounding, so those keys can change last
 """
 
 
+class DiskFullError(UserError):
+    """Nothing is wrong with what was asked for: the same can go on when there is room."""
+
+
+def as_stored(asked: Config, stored: Config, named: Collection[str]) -> Config:
+    """``asked`` with the stored values of the keys in `MAY_CHANGE`, unless they are ``named``.
+
+    A config file says what it said when the run began, and what ``--rounds`` or ``--set`` said beside it
+    then is in ``stored`` alone.
+    """
+    kept = []
+    found = differences(configs.to_dict(stored), configs.to_dict(asked))
+    for key in sorted((MAY_CHANGE & found.keys()) - set(named)):
+        before, after = map(json.dumps, found[key])
+        logger.warning("%s stays %s, not %s: name it with --set to change it", key, before, after)
+        kept.append(f"{key}={before}")
+    return configs.override(asked, kept)
+
+
 class RunDir:
     """One run's files, held by one process at a time. Use `create` or `resume`."""
 
@@ -61,9 +84,12 @@ class RunDir:
 
     @classmethod
     def create(cls, path: Path, config: Config) -> Self:
-        """Start a run in a folder that is new or empty. Raises UserError when it holds anything."""
+        """Start a run in a folder that is new or empty. Raises UserError when it holds anything.
+
+        What a start that was cut short leaves, before there is a config, counts for nothing.
+        """
         try:
-            if path.exists() and any(path.iterdir()):
+            if path.exists() and not all(_is_left_over(p) for p in path.iterdir()):
                 hint = (
                     "add --resume to continue it, or choose another --run-dir"
                     if (path / "config.json").exists()
@@ -76,7 +102,12 @@ class RunDir:
         lock = _take_lock(path)
         run = cls(path, config, lock)
         run._is_new = True
-        run.write_json("config.json", configs.to_dict(config))
+        try:
+            run.keep_config()
+        except UserError as e:
+            run.close()
+            run.discard_unstarted()
+            raise UserError(str(e).replace("continue with --resume", "start again")) from e
         return run
 
     @classmethod
@@ -84,7 +115,7 @@ class RunDir:
         """Open a run that `create` made. ``wanted`` maps its stored config to the one asked for now.
 
         Raises UserError when there is no run, another process holds it, or the two configs differ in
-        a key that would change results.
+        a key that would change results. The stored config stays until `keep_config`.
         """
         file = path / "config.json"
         if not file.is_file():
@@ -106,9 +137,12 @@ class RunDir:
                     f"{json.dumps(after)}; resume it without that change, or choose another --run-dir"
                 )
         run = cls(path, now, _take_lock(path))
-        run.write_json("config.json", configs.to_dict(now))
         run._remove_partial_files()
         return run
+
+    def keep_config(self) -> None:
+        """Store the config, once it is known to work here: the next resume begins with it."""
+        self.write_json("config.json", configs.to_dict(self.config))
 
     def close(self) -> None:
         self._lock.close()
@@ -177,6 +211,11 @@ class RunDir:
         if record.round not in {row.round for row in rows}:
             self.write_records("metrics.jsonl", [*rows, record])
 
+    def replace_last_metrics(self, record: RoundRecord) -> None:
+        *others, last = self.metrics()
+        assert last.round == record.round
+        self.write_records("metrics.jsonl", [*others, record])
+
     def started_after(self, number: int) -> int | None:
         """The round after ``number`` that has a plan but may lack later phases, or None."""
         plans = (self.path / "rounds").glob("*/plan.json")
@@ -210,7 +249,8 @@ class RunDir:
         return self.has("dpo.json") and self.read_json("dpo.json")["round"] == number
 
     def clear_final_stage(self) -> None:
-        for name in ("dpo.json", "pairs.jsonl", "adapters/dpo", "evaluation"):
+        """Remove what belongs to a last round that no longer is the last."""
+        for name in ("dpo.json", "pairs.jsonl", "adapters/dpo", "evaluation", "export/ianvs"):
             self.remove(self.path / name)
 
     def remove(self, target: Path) -> None:
@@ -241,7 +281,7 @@ class RunDir:
     @contextlib.contextmanager
     def _whole_file(self, name: str) -> Iterator[IO[str]]:
         target = self.path / name
-        partial = target.with_name(target.name + ".partial")
+        partial = target.with_name(target.name + PARTIAL)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("w", encoding="utf-8") as file:
@@ -253,14 +293,18 @@ class RunDir:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             if e.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(
+                raise DiskFullError(
                     f"{target}: the disk is full; free some space and continue with --resume"
                 ) from e
             raise UserError(f"{target}: cannot be written: {e.strerror}") from e
 
     def _remove_partial_files(self) -> None:
-        for partial in self.path.rglob("*.partial"):
+        for partial in self.path.rglob(f"*{PARTIAL}"):
             self.remove(partial)
+
+
+def _is_left_over(path: Path) -> bool:
+    return path.name == LOCK or path.suffix == PARTIAL
 
 
 def _parse(path: Path, text: str) -> Any:
@@ -279,7 +323,7 @@ def _read(path: Path) -> str:
 
 def _take_lock(path: Path) -> IO[str]:
     try:
-        lock = (path / ".lock").open("a+", encoding="utf-8")
+        lock = (path / LOCK).open("a+", encoding="utf-8")
     except OSError as e:
         raise UserError(f"{path}: cannot be written: {e.strerror}") from e
     try:

@@ -8,6 +8,8 @@ in what they mean by it. Nothing depends on the order of the rows.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ from srs import kodcode, rows
 from srs.config import TasksConfig
 from srs.declaration import carries_own_copy, imported_modules
 from srs.splits import Groups, draw, held_out_groups
-from srs.types import Task, UserError
+from srs.types import Task, UserError, to_json
 
 TINY = Path(__file__).parent / "tiny"
 BAD_ROWS_SHOWN = 20
@@ -36,6 +38,16 @@ class TaskSet:
     dropped: dict[str, str]
     source: str
     notice: str | None
+
+
+def digest(task_set: TaskSet) -> str:
+    """What identifies the tasks of both sides, with their texts."""
+    found = hashlib.blake2b(digest_size=16)
+    for side in (task_set.train, task_set.held_out):
+        for task in side:
+            found.update(json.dumps(to_json(task), sort_keys=True).encode())
+        found.update(b"\0")
+    return found.hexdigest()
 
 
 def read_rows(path: Path) -> list[Task]:

@@ -26,7 +26,7 @@ from srs import config as configs
 from srs import ending
 from srs.child import ChildError
 from srs.config import Config
-from srs.rundir import RunDir
+from srs.rundir import DiskFullError, RunDir, as_stored
 from srs.types import RoundPlan, UserError, to_json
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def train(lab: Lab) -> None:
     """Rounds until there are ``run.rounds`` of them or every task has retired; then DPO."""
     measure_base(lab)
     while (number := next_round(lab)) is not None:
+        lab.run.clear_final_stage()  # there is one where a finished run is extended
         plan = plan_round(lab, number)
         rollout = roll_out(lab, plan)
         lab.memory.record(number, rollout.reviews(plan), lab.planner.policy.update)
@@ -237,9 +238,14 @@ def prefer(lab: Lab) -> None:
 def conclude(lab: Lab) -> None:
     """Base, last LoRA round and DPO on the held-out tasks; the comparison; the report."""
     from srs.evaluation import compare
+    from srs.rounds import with_evaluation
 
-    last = lab.run.metrics()[-1].round
+    record = lab.run.metrics()[-1]
+    last = record.round
     evaluations = {"base": evaluate_after(lab, 0), "sft": evaluate_after(lab, last)}
+    if record.val_pass_at_1 is None:  # nobody knew that it would be the last
+        seconds = lab.run.seconds(last)
+        lab.run.replace_last_metrics(with_evaluation(record, evaluations["sft"], seconds))
     if lab.run.adapter("dpo").exists():
         evaluations["dpo"] = lab.run.once(
             "evaluation/dpo.json", lambda: lab.evaluate(lab.dpo_policy, last)
@@ -289,7 +295,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"the sandbox is broken: {e}; nothing was recorded for it", ending.SANDBOX, run
             )
     except UserError as e:
-        if run is not None and run.discard_unstarted():
+        if run is not None and not isinstance(e, DiskFullError) and run.discard_unstarted():
             run = None
         return _fail(str(e), ending.UNUSABLE, run)
     except ChildError as e:
@@ -312,9 +318,10 @@ def open_run(arguments: argparse.Namespace) -> RunDir:
         return RunDir.create(arguments.run_dir or RUNS / f"{datetime.now():%Y%m%d-%H%M%S}", config)
 
     def wanted(stored: Config) -> Config:
-        if arguments.config is not None:
-            return configs.load(arguments.config, overrides)
-        return configs.override(stored, overrides)
+        if arguments.config is None:
+            return configs.override(stored, overrides)
+        named = {text.partition("=")[0].strip() for text in overrides}
+        return as_stored(configs.load(arguments.config, overrides), stored, named)
 
     return RunDir.resume(arguments.run_dir or _latest_run(), wanted)
 

@@ -89,7 +89,18 @@ def test_override_of_a_config_is_as_if_it_had_been_loaded_so(tmp_path: Path) -> 
         ("[finetune]\nbatch_size = 0", ["finetune.batch_size must be 1 or more"]),
         ("[finetune]\nmicro_batch_size = 0", ["finetune.micro_batch_size must be 1 or more"]),
         ("[dpo]\nlearning_rate = nan", ["dpo.learning_rate must be above 0"]),
+        ("[dpo]\nbeta = 0", ["dpo.beta must be above 0"]),
+        ("[dpo]\nsft_weight = -1", ["dpo.sft_weight must be 0 or more"]),
+        ("[dpo]\ncollapse_nats = -0.1", ["dpo.collapse_nats must be 0 or more"]),
+        ("[dpo]\nmax_pairs = -1", ["dpo.max_pairs must be 0 or more"]),
+        ("[finetune]\nmax_per_task = 0", ["finetune.max_per_task must be 1 or more"]),
+        ("[eval]\ntemperature = -1", ["eval.temperature must be 0 or more"]),
+        (
+            "[generate]\ngpu_memory_utilization = 1.5",
+            ["generate.gpu_memory_utilization must be above 0 and at most 1"],
+        ),
         ("[sandbox]\ntimeout_s = 0", ["sandbox.timeout_s must be above 0"]),
+        ("[sandbox]\ntimeout_s = inf", ["sandbox.timeout_s must be finite"]),
         (
             "[finetune]\nbatch_size = 8\nmicro_batch_size = 3",
             ["finetune.micro_batch_size must divide"],

@@ -117,6 +117,13 @@ def test_a_run_from_when_panels_were_drawn_otherwise_keeps_its_own(tmp_path: Pat
         assert names(opened) == old
 
 
+def test_a_panel_that_came_out_empty_stays_empty(tmp_path: Path) -> None:
+    """Where every task may be frozen; its evaluations have no panel then."""
+    with lab(tmp_path / "run", config("sm2", 1)) as opened:
+        opened.run.write_json("rounds/0000/evaluation.json", {"pass_at_1": {}})
+        assert names(opened) == []
+
+
 def test_no_panel_unless_it_is_asked_for(tmp_path: Path) -> None:
     with lab(tmp_path / "run", config("sm2", 1, "eval.panel=0")) as opened:
         opened.run.write_json("rounds/0000/evaluation.json", {"pass_at_1": {}})

@@ -131,7 +131,12 @@ def test_a_finished_run_can_be_extended(tmp_path: Path, uninterrupted: Path, sta
     run = tmp_path / "run"
     shutil.copytree(uninterrupted, run)
     assert [row["task"] for row in lines(run / "pairs.jsonl")][-1] == "elsewhere"
-    finish(start(run, "--resume", "--rounds", "3"))
+    extending = start(run, "--resume", "--rounds", "3")
+    while extending.poll() is None and not (run / "rounds/0003/plan.json").exists():
+        time.sleep(0.005)
+    for name in ("dpo.json", "pairs.jsonl", "adapters/dpo", "evaluation", "export/ianvs"):
+        assert not (run / name).exists(), "round 2 is not the last one any more"
+    finish(extending)
     pairs = lines(run / "pairs.jsonl")
     assert [row["task"] for row in pairs].count("elsewhere") == 1
     assert json.loads((run / "dpo.json").read_text())["n_pairs"] == len(pairs)

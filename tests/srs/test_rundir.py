@@ -13,7 +13,7 @@ import pytest
 from srs import config as configs
 from srs.config import Config, RunConfig
 from srs.rollout import Rollout
-from srs.rundir import RunDir
+from srs.rundir import RunDir, as_stored
 from srs.types import Candidate, RoundRecord, UserError, Verdict
 
 
@@ -71,6 +71,27 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
         assert not run.has("a.json.partial")
 
 
+def test_a_full_disk_at_the_start_leaves_nothing_to_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"the disk is full; free some space and start again"):
+            RunDir.create(tmp_path / "run", Config())
+    assert not (tmp_path / "run").exists()
+    RunDir.create(tmp_path / "run", Config()).close()
+
+
+def test_what_a_start_that_was_killed_leaves_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("12345")
+    (tmp_path / "config.json.partial").write_text("{")
+    with RunDir.create(tmp_path, Config()) as run:
+        assert run.config == Config()
+
+
 def test_a_folder_with_other_files_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(UserError, match="not empty; choose another --run-dir"):
@@ -92,6 +113,30 @@ def test_another_config_is_refused_by_key(tmp_path: Path) -> None:
     RunDir.create(tmp_path / "run", Config()).close()
     with pytest.raises(UserError, match=r"started with run\.seed = 0, not 5"):
         RunDir.resume(tmp_path / "run", lambda c: configs.override(c, ["run.seed=5"]))
+
+
+def test_a_config_is_stored_once_it_works_here(tmp_path: Path) -> None:
+    RunDir.create(tmp_path / "run", Config()).close()
+    for kept in (False, True):
+        with RunDir.resume(
+            tmp_path / "run", lambda c: configs.override(c, ["sandbox.backend=docker"])
+        ) as run:
+            if kept:
+                run.keep_config()
+        with RunDir.resume(tmp_path / "run") as run:
+            assert run.config.sandbox.backend == ("docker" if kept else Config().sandbox.backend)
+
+
+def test_a_config_file_takes_nothing_back_that_was_said_beside_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stored = configs.override(Config(), ["run.rounds=300", "sandbox.backend=process"])
+    assert as_stored(Config(), stored, ()) == stored
+    assert "run.rounds stays 300, not 10: name it with --set to change it" in caplog.text
+    asked = configs.override(Config(), ["run.rounds=20", "run.seed=5"])
+    found = as_stored(asked, stored, {"run.rounds"})
+    assert (found.run.rounds, found.sandbox.backend) == (20, "process")
+    assert found.run.seed == 5, "what may not change is refused elsewhere"
 
 
 def test_more_rounds_are_not_another_config(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from srs import ending, lab, train
 from srs.child import ChildError
-from srs.rundir import RunDir
+from srs.rundir import DiskFullError, RunDir
+from srs.tasks import TINY
 
 REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
@@ -116,6 +117,45 @@ def test_an_engine_that_died_says_how_to_go_on(
         f"continue with: python -m srs.train --resume --run-dir {run}",
     ]
     RunDir.resume(run).close()  # it is there, and held by nobody
+
+
+def test_a_full_disk_takes_no_run_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # main's is for a process of its own
+
+    def full(_: RunDir) -> None:
+        raise DiskFullError("memory.sqlite: the disk is full; free some space and continue with --resume")  # fmt: skip
+
+    monkeypatch.setattr(lab, "open_lab", full)
+    run = tmp_path / "run"
+    assert train.main(["--run-dir", str(run)]) == ending.UNUSABLE
+    assert f"continue with: python -m srs.train --resume --run-dir {run}" in capsys.readouterr().err
+    RunDir.resume(run).close()
+
+
+def test_a_run_that_ends_early_is_evaluated_at_its_end_and_keeps_its_tasks(tmp_path: Path) -> None:
+    """Every task has its turn in round 1, of three, and only every other round is evaluated."""
+    run, tasks = tmp_path / "run", tmp_path / "tasks.jsonl"
+    tasks.write_text("\n".join((TINY / "train.jsonl").read_text().splitlines()[:8]) + "\n")
+    arguments = (
+        *("--run-dir", str(run), "--rounds", "3", "--tasks", str(tasks)),
+        *("--set", "scheduler.policy=onepass", "--set", "eval.every=2"),
+        *("--set", "scheduler.tasks_per_round=8", "--set", "dpo.enabled=false"),
+    )
+    done = srs_train(*arguments)
+    assert done.returncode == 0, done.stderr + done.stdout
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["round"] for row in rows] == [0, 1]
+    evaluation = json.loads((run / "rounds/0001/evaluation.json").read_text())
+    assert rows[-1]["val_pass_at_1"] == evaluation["pass_at_1"]["value"]
+    assert rows[-1]["seconds"]["eval"] > 0
+
+    tasks.write_text("\n".join(tasks.read_text().splitlines()[:-1]) + "\n")
+    assert_refused(
+        srs_train(*arguments, "--resume"),
+        "tasks.jsonl: these are not the tasks that this run began with",
+    )
 
 
 def test_a_run_that_can_learn_nothing_still_runs_and_its_damage_is_named(tmp_path: Path) -> None:

@@ -358,7 +358,10 @@ def test_rows_are_base_last_round_and_dpo(tmp_path: Path) -> None:
     assert rows_of(tmp_path) == {"base": None}
     for name in ("0002", "0010", "dpo", "notes"):
         adapter(tmp_path / "adapters" / name)
-    folder = tmp_path / "adapters"
+    folder, lines = tmp_path / "adapters", tmp_path / "metrics.jsonl"
+    lines.write_text('{"round": 0}\n{"round": 2}\n')
+    assert list(rows_of(tmp_path)) == ["base", "round2", "dpo"], "round 10 is not complete"
+    lines.write_text('{"round": 0}\n{"round": 2}\n{"round": 10}\n')
     assert rows_of(tmp_path) == {"base": None, "round10": folder / "0010", "dpo": folder / "dpo"}
 
 
