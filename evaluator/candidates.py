@@ -83,31 +83,42 @@ def _row(line: bytes, tasks: Mapping[str, Task]) -> dict[str, Any]:
 def writing_verdicts(path: Path) -> Iterator[Callable[[Verdict], None]]:
     """A function that adds one line; the file appears whole under its name, or not at all.
 
-    Raises UserError when it can't be written.
+    Raises UserError when it can't be written. An OSError of the caller's own is left alone.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _writing(path):
+        file = temporary.open("w", encoding="utf-8")
+
+    def write(verdict: Verdict) -> None:
+        row = {
+            "question_id": verdict.task,
+            "index": verdict.index,
+            "outcome": verdict.outcome,
+            "n_passed": verdict.n_passed,
+            "n_collected": verdict.n_collected,
+            "wall_s": round(verdict.wall_s, 4),
+            "detail": verdict.detail,
+            "path": verdict.path,
+        }
+        with _writing(path):
+            file.write(json.dumps(row) + "\n")
+
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-
-            def write(verdict: Verdict) -> None:
-                row = {
-                    "question_id": verdict.task,
-                    "index": verdict.index,
-                    "outcome": verdict.outcome,
-                    "n_passed": verdict.n_passed,
-                    "n_collected": verdict.n_collected,
-                    "wall_s": round(verdict.wall_s, 4),
-                    "detail": verdict.detail,
-                    "path": verdict.path,
-                }
-                file.write(json.dumps(row) + "\n")
-
-            yield write
+        yield write
+        with _writing(path):
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as e:
-        raise UserError(f"{path}: cannot write the verdicts: {e.strerror}") from e
+            temporary.replace(path)
     finally:
+        with contextlib.suppress(OSError):  # the file is whole by now, or not wanted
+            file.close()
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        raise UserError(f"{path}: cannot write the verdicts: {e.strerror}") from e

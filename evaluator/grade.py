@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import collections
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evaluator.judge import Expectation, job_for, judge, no_code
+from evaluator.judge import Expectation, job_for, judge, no_code, unusable
+from evaluator.reference import NOT_TELLING, Dropped, verify
 from sandbox.runner import Job, Limits, Sandbox, SandboxConfig, SandboxError
 from srs.types import Candidate, Task, UserError, Verdict
 
@@ -19,17 +21,20 @@ def grade_batch(
     sandbox: Sandbox,
     *,
     expectations: Mapping[str, Expectation] | None = None,
+    telling_nothing: Mapping[str, str] | None = None,
     limits: Limits | None = None,
 ) -> Iterator[Verdict]:
     """One verdict per candidate, in their order; ``candidates`` is consumed while earlier ones run.
 
     ``expectations``: what each task's reference does (see `evaluator.reference.verify`); a task
-    without one is judged by the tests in its file. Candidates without code don't reach the sandbox.
+    without one is judged by the tests in its file. ``telling_nothing``: the tasks whose tests say nothing
+    about an answer, and why; their candidates are ``error``. Neither they nor candidates without code
+    reach the sandbox.
 
     Raises KeyError for a candidate of a task not among ``tasks``, SandboxError for a broken sandbox.
     """
     by_id = {task.id: task for task in tasks}
-    expected = expectations or {}
+    expected, mute = expectations or {}, telling_nothing or {}
     limits = limits or Limits()
     waiting: collections.deque[Candidate] = collections.deque()
 
@@ -37,19 +42,40 @@ def grade_batch(
         for candidate in candidates:
             task = by_id[candidate.task]
             waiting.append(candidate)
-            if candidate.code is not None:
+            if candidate.code is not None and task.id not in mute:
                 yield job_for(task, candidate.code, expected.get(task.id), limits)
 
-    def without_code() -> Iterator[Verdict]:
-        while waiting and waiting[0].code is None:
+    def not_run() -> Iterator[Verdict]:
+        while waiting and (waiting[0].code is None or waiting[0].task in mute):
             c = waiting.popleft()
-            yield no_code(by_id[c.task], expected.get(c.task), round=c.round, index=c.index)
+            task = by_id[c.task]
+            if task.id in mute:
+                yield unusable(task, mute[task.id], round=c.round, index=c.index)
+            else:
+                yield no_code(task, expected.get(task.id), round=c.round, index=c.index)
 
     for result in sandbox.run(jobs()):
-        yield from without_code()
+        yield from not_run()
         c = waiting.popleft()
         yield judge(by_id[c.task], expected.get(c.task), result, round=c.round, index=c.index)
-    yield from without_code()
+    yield from not_run()
+
+
+def examine(
+    tasks: Iterable[Task], sandbox: Sandbox, limits: Limits
+) -> tuple[dict[str, Expectation], dict[str, str], list[Dropped]]:
+    """For `grade_batch`: expectations, and the tasks whose tests tell nothing, with why.
+
+    Last, those whose own reference fails: they are left to their test files. Raises SandboxError.
+    """
+    from srs.tasks import VACUOUS, is_vacuous
+
+    tasks = list(tasks)
+    mute = {task.id: VACUOUS for task in tasks if is_vacuous(task)}
+    referenced = [t for t in tasks if t.reference is not None and t.id not in mute]
+    expected, dropped = verify(referenced, sandbox, None, limits=limits)
+    mute |= {drop.task: drop.reason for drop in dropped if drop.reason == NOT_TELLING}
+    return expected, mute, [drop for drop in dropped if drop.task not in mute]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,8 +90,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory-mib", type=int, default=SandboxConfig().memory_mib)
     args = parser.parse_args(argv)
     try:
-        if args.workers < 0 or args.timeout_s <= 0 or args.memory_mib < 64:
-            raise UserError("--workers must be 0 or more, --timeout-s above 0, --memory-mib ≥ 64")
+        if args.workers < 0 or not 0 < args.timeout_s < math.inf or args.memory_mib < 64:
+            raise UserError(
+                "--workers must be 0 or more, --timeout-s above 0 and finite, --memory-mib ≥ 64"
+            )
         config = SandboxConfig(
             backend=args.sandbox,
             workers=args.workers,
@@ -84,7 +112,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _grade_files(tasks_path: Path, candidates_path: Path, out: Path, config: SandboxConfig) -> None:
     from evaluator.candidates import read_candidates, writing_verdicts
-    from evaluator.reference import verify
     from sandbox.pool import open_sandbox
     from srs.tasks import read_rows
 
@@ -93,18 +120,24 @@ def _grade_files(tasks_path: Path, candidates_path: Path, out: Path, config: San
     asked = {c.task for c in candidates}
     used = [task for task in tasks if task.id in asked]
     with writing_verdicts(out) as write, open_sandbox(config) as sandbox:
-        print(f"sandbox: {sandbox.name}", file=sys.stderr)
-        expected, dropped = verify(
-            [t for t in used if t.reference is not None], sandbox, None, limits=config.limits
-        )
-        for drop in dropped:
+        print(f"sandbox: {sandbox.identity}", file=sys.stderr)
+        print("not covered:", "; ".join(sandbox.not_covered) or "-", file=sys.stderr)
+        expected, mute, failing = examine(used, sandbox, config.limits)
+        for task, why in mute.items():
+            print(f"{task}: {why}; its candidates are judged error", file=sys.stderr)
+        for drop in failing:
             print(
                 f"{drop.task}: its own reference fails ({drop.reason}); judged by its test file",
                 file=sys.stderr,
             )
         counts: collections.Counter[str] = collections.Counter()
         for verdict in grade_batch(
-            used, candidates, sandbox, expectations=expected, limits=config.limits
+            used,
+            candidates,
+            sandbox,
+            expectations=expected,
+            telling_nothing=mute,
+            limits=config.limits,
         ):
             write(verdict)
             counts[verdict.outcome] += 1

@@ -73,8 +73,9 @@ def bare_job(task: Task, code: str, limits: Limits) -> Job:
 def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits) -> Job:
     """The sandbox job that runs ``code`` against the task's tests.
 
-    Without an expectation nothing tells how the tests are to be run: split, and together if they don't
-    pass that way and use what needs one process, with canaries that no reference has proved.
+    Without an expectation nothing tells how the tests are to be run: split, and together if that is
+    refused, or if they don't pass that way and use what needs one process, with canaries that no
+    reference has proved.
     """
     job = bare_job(task, code, limits)
     if task.kind == "stdio":
@@ -86,7 +87,7 @@ def job_for(task: Task, code: str, expected: Expectation | None, limits: Limits)
         return dataclasses.replace(
             job,
             together=bool(altered) and is_concurrent(task),
-            either=ONE_PROCESS.search(task.test) is not None,
+            either="failed" if ONE_PROCESS.search(task.test) else "refused",
             canaries=altered,
         )
     return dataclasses.replace(
@@ -266,6 +267,20 @@ def no_code(task: Task, expected: Expectation | None, *, round: int, index: int)
         n_collected=len(expected.ids) if expected else 0,
         wall_s=0.0,
         detail="no Python code that parses",
+    )
+
+
+def unusable(task: Task, why: str, *, round: int, index: int) -> Verdict:
+    """The verdict on every answer to a task whose tests say nothing about it."""
+    return Verdict(
+        task=task.id,
+        round=round,
+        index=index,
+        outcome="error",
+        n_passed=0,
+        n_collected=0,
+        wall_s=0.0,
+        detail=why,
     )
 
 

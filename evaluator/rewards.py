@@ -6,6 +6,7 @@ GRPOTrainer(model=…, reward_funcs=pytest_reward, train_dataset=KODCODE_ROWS_WI
 from __future__ import annotations
 
 import atexit
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -16,9 +17,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from evaluator.grade import grade_batch
+from evaluator.grade import examine, grade_batch
 from evaluator.judge import Expectation
-from evaluator.reference import verify
 from sandbox.pool import open_sandbox
 from sandbox.runner import Sandbox, SandboxConfig, SandboxError
 from srs.prompts import extract_code
@@ -48,7 +48,7 @@ def make_reward(config: SandboxConfig, *, partial: bool = False) -> RewardFuncti
     solution, style, subset, test_info``; other columns are ignored. With a ``solution``, candidates are
     measured against what it does. The reward is 1 for a pass, else 0; with ``partial``, a program that
     was run and did not pass gets the share of its tests that did. None (TRL: not applicable) is for rows
-    without a test only, and said in the log once.
+    without a test, or whose tests say nothing about an answer, and said in the log once.
 
     The function raises SandboxError for a broken sandbox, UserError for a row that can't be graded.
     """
@@ -72,8 +72,9 @@ class _Grader:
     def __init__(self, config: SandboxConfig, *, partial: bool) -> None:
         self._config = config
         self._partial = partial
-        self._warned = False
+        self._warned: set[str] = set()
         self._expected: dict[str, Expectation | None] = {}
+        self._mute: dict[str, str] = {}
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 
@@ -94,18 +95,24 @@ class _Grader:
         ]
         rewards: list[float | None] = [None] * len(tasks)
         with self._lock:
-            self._warn(tasks)
             for verdict in self._verdicts({t.id: t for t in tasks if t is not None}, candidates):
-                rewards[verdict.index] = _reward(verdict, partial=self._partial)
+                if verdict.task not in self._mute:
+                    rewards[verdict.index] = _reward(verdict, partial=self._partial)
+            self._warn(tasks)
         return rewards
 
     def _warn(self, tasks: Sequence[Task | None]) -> None:
-        without = tasks.count(None)
-        if without and not self._warned:
-            self._warned = True
-            log.warning(
-                "%d of %d rows have no test: their reward is None (said once)", without, len(tasks)
-            )
+        found = collections.Counter(
+            "have no test" if task is None else f"can't be judged ({self._mute[task.id]})"
+            for task in tasks
+            if task is None or task.id in self._mute
+        )
+        for why, n in found.items():
+            if why not in self._warned:
+                self._warned.add(why)
+                log.warning(
+                    "%d of %d rows %s: their reward is None (said once)", n, len(tasks), why
+                )
 
     def _verdicts(self, tasks: Mapping[str, Task], candidates: list[Candidate]) -> list[Verdict]:
         if not candidates:
@@ -120,6 +127,7 @@ class _Grader:
                     candidates,
                     sandbox,
                     expectations=known,
+                    telling_nothing=self._mute,
                     limits=self._config.limits,
                 )
             )
@@ -128,9 +136,9 @@ class _Grader:
             raise
 
     def _learn(self, tasks: Sequence[Task], sandbox: Sandbox) -> None:
-        referenced = [t for t in tasks if t.reference is not None]
-        found, dropped = verify(referenced, sandbox, None, limits=self._config.limits)
-        for drop in dropped:
+        found, mute, failing = examine(tasks, sandbox, self._config.limits)
+        self._mute |= mute
+        for drop in failing:
             log.warning(
                 "%s: its own reference fails (%s); judged by its test file", drop.task, drop.reason
             )
@@ -140,6 +148,8 @@ class _Grader:
         if self._sandbox is None:
             self._sandbox = open_sandbox(_shared(self._config)).__enter__()
             atexit.register(self._close)
+            if gaps := self._sandbox.not_covered:
+                log.warning("sandbox: %s; not covered: %s", self._sandbox.identity, "; ".join(gaps))
         return self._sandbox
 
     def _close(self) -> None:

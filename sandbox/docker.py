@@ -38,7 +38,7 @@ def connect() -> Any:
     try:
         client = docker.from_env(timeout=CONNECT_S)
         client.ping()
-    except DockerException as e:
+    except (DockerException, OSError) as e:  # a time-out of the ping is none of the SDK's own
         if client is not None:
             client.close()
         raise SandboxError(f"no Docker daemon answers: {e}") from e
@@ -67,16 +67,10 @@ def starter(config: SandboxConfig) -> Callable[[], DockerWorker]:
 
 
 def _image(client: Any, config: SandboxConfig) -> str:
-    from docker.errors import APIError
-
     if not config.image:
         return image.ensure(client)
-    try:
-        client.images.get(config.image)
-    except APIError as e:
-        raise SandboxError(
-            f"no image {config.image}: build it, or leave sandbox.image empty"
-        ) from e
+    if not image.present(client, config.image):
+        raise SandboxError(f"no image {config.image}: build it, or leave sandbox.image empty")
     return config.image
 
 
@@ -84,9 +78,6 @@ class DockerWorker:
     """One container. Raises SandboxError when it doesn't start."""
 
     def __init__(self, name: str, config: SandboxConfig) -> None:
-        from docker.errors import APIError
-        from requests.exceptions import RequestException
-
         self._client = connect()
         self._api = self._client.api
         self._id, self._fd = "", -1
@@ -139,7 +130,7 @@ class DockerWorker:
             self._fd = os.dup(self._stream.fileno())
             self.link = Link(self._fd, self._fd, multiplexed=True)
             self._api.start(self._id)
-        except (APIError, RequestException) as e:
+        except OSError as e:  # the SDK's and the connection's errors are, too
             self.kill()
             raise SandboxError(f"no container: {getattr(e, 'explanation', None) or e}") from e
         self.ready: dict[str, Any]
@@ -152,16 +143,13 @@ class DockerWorker:
         self.ready["identity"] += f", image {name}"
 
     def kill(self) -> None:
-        from docker.errors import APIError
-        from requests.exceptions import RequestException
-
         with self._killing:
             if self._fd >= 0:
                 with contextlib.suppress(OSError):  # the other end may be closed already
                     self._stream._sock.shutdown(socket.SHUT_RDWR)
             if self._id:
                 # Already gone, or going; or the daemon is, which removes it when it comes back.
-                with contextlib.suppress(APIError, RequestException):
+                with contextlib.suppress(OSError):
                     self._api.remove_container(self._id, force=True)
                 self._id = ""
             if self._fd >= 0:
@@ -189,17 +177,22 @@ def owner(pid: int | None = None) -> str:
 
 
 def remove_leftovers(client: Any) -> int:
-    """Remove the containers whose owner on this host is dead; returns how many. Others are not touched."""
-    from docker.errors import APIError
+    """Remove the containers whose owner on this host is dead; returns how many. Others are not touched.
 
+    Raises SandboxError when the daemon doesn't say which there are.
+    """
     removed = 0
-    for container in client.api.containers(all=True, filters={"label": OWNER_LABEL}):
+    try:
+        found = client.api.containers(all=True, filters={"label": OWNER_LABEL})
+    except OSError as e:
+        raise SandboxError(f"the Docker daemon does not list its containers: {e}") from e
+    for container in found:
         label = container["Labels"][OWNER_LABEL]
         parts = label.split("/")
         if len(parts) != 4 or parts[0] != socket.gethostname() or not parts[2].isdigit():
             continue
         if owner(int(parts[2])) != label:
-            with contextlib.suppress(APIError):
+            with contextlib.suppress(OSError):
                 client.api.remove_container(container["Id"], force=True)
                 removed += 1
     return removed

@@ -51,7 +51,7 @@ def ensure(client: Any, base: str = "") -> str:
     Raises SandboxError saying what to do when it can't be built.
     """
     name = tag()
-    if not _present(client, name):
+    if not present(client, name):
         log.warning("building the sandbox image %s (once)", name)
         build(client, name, base or _base(client))
     return name
@@ -77,17 +77,21 @@ def build(client: Any, name: str, base: str) -> None:
             entry["stream"].strip() for entry in e.build_log if entry.get("stream", "").strip()
         ]
         raise SandboxError(f"the image {name} can't be built: {e}; {' | '.join(lines[-3:])}") from e
-    except docker.errors.APIError as e:
-        raise SandboxError(f"the image {name} can't be built: {e.explanation or e}") from e
+    except OSError as e:
+        why = getattr(e, "explanation", None) or e
+        raise SandboxError(f"the image {name} can't be built: {why}") from e
 
 
-def _present(client: Any, name: str) -> bool:
+def present(client: Any, name: str) -> bool:
+    """Whether the daemon has that image. Raises SandboxError when it doesn't say."""
     import docker.errors
 
     try:
         client.images.get(name)
     except docker.errors.ImageNotFound:
         return False
+    except OSError as e:  # the SDK's and the connection's errors are, too
+        raise SandboxError(f"the Docker daemon does not say whether it has {name}: {e}") from e
     return True
 
 
@@ -107,16 +111,14 @@ def _context() -> io.BytesIO:
 
 
 def _base(client: Any) -> str:
-    import docker.errors
-
     for name in (PUBLIC_BASE, LOCAL_BASE):
-        if _present(client, name):
+        if present(client, name):
             return name
     try:
         client.images.pull(*PUBLIC_BASE.split(":"))
-    except docker.errors.APIError as e:
+    except OSError as e:
         log.warning("%s can't be pulled; making %s with debootstrap", PUBLIC_BASE, LOCAL_BASE)
-        _bootstrap(client, str(e.explanation or e))
+        _bootstrap(client, str(getattr(e, "explanation", None) or e))
         return LOCAL_BASE
     return PUBLIC_BASE
 

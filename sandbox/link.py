@@ -95,7 +95,10 @@ class Link:
             del self._raw[:end]
 
 
+POLL_MS_MAX = 2**31 - 1
+
+
 def _wait(fd: int, event: int, deadline: float) -> bool:
     poll = select.poll()
     poll.register(fd, event)
-    return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    return bool(poll.poll(min(max(0.0, deadline - time.monotonic()) * 1000, POLL_MS_MAX)))

@@ -113,6 +113,20 @@ class Pool:
                 log.warning("%s: no worker yet: %s", self.name, e)
                 time.sleep(RETRY_S)
 
+    def _replace(self, handle: Handle) -> None:
+        """Put a fresh worker in its place or, as nobody may wait for ever, the error that there is none."""
+        try:
+            handle.kill()
+            self._alive.discard(handle)
+            if self._closed:
+                raise SandboxError("the sandbox was closed")
+            fresh = self._replacement()
+        except BaseException as e:
+            said = e if isinstance(e, SandboxError) else SandboxError(f"no worker: {e!r}")
+            self._idle.put(said)
+            raise
+        self._idle.put(fresh)
+
     def _run_one(self, job: Job) -> ExecResult:
         frame = _frame(job)
         patience = job.limits.timeout_s * job.runs + GRACE_S
@@ -124,19 +138,16 @@ class Pool:
             try:
                 handle.link.send(frame, patience)
                 answer = handle.link.receive(patience)
+                if "broken" in answer:
+                    raise WorkerDied(answer["broken"])
             except WorkerDied as e:
-                handle.kill()
-                self._alive.discard(handle)
-                if self._closed:
-                    raise SandboxError("the sandbox was closed") from e
-                try:
-                    self._idle.put(self._replacement())
-                except SandboxError as no_worker:
-                    self._idle.put(no_worker)
-                    raise
+                self._replace(handle)
                 if last:
                     raise SandboxError(f"{self.name}: two workers failed on one job: {e}") from e
                 log.warning("sandbox worker replaced: %s", e)
+            except BaseException:
+                self._replace(handle)  # it may be in the middle of this job
+                raise
             else:
                 self._idle.put(handle)
                 return from_json(ExecResult, answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -26,22 +27,27 @@ class ProcessWorker:
 
     def __init__(self) -> None:
         options = {"main": str(Path(__file__).parent / "inside" / "main.py")}
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-B", str(CONTAIN), json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            bufsize=0,
-            cwd="/",
-            start_new_session=True,
-            env={
-                "PATH": os.defpath,
-                "HOME": "/nonexistent",
-                "PYTHONHASHSEED": "0",
-                "PYTHONUTF8": "1",
-            },
-        )
+        with contextlib.ExitStack() as opened:
+            try:
+                self._stderr = opened.enter_context(tempfile.TemporaryFile())
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-s", "-B", str(CONTAIN), json.dumps(options)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._stderr,
+                    bufsize=0,
+                    cwd="/",
+                    start_new_session=True,
+                    env={
+                        "PATH": os.defpath,
+                        "HOME": "/nonexistent",
+                        "PYTHONHASHSEED": "0",
+                        "PYTHONUTF8": "1",
+                    },
+                )
+            except OSError as e:  # no disk for the one, no process or descriptor for the other
+                raise SandboxError(f"no worker process: {e}") from e
+            opened.pop_all()  # from here on, kill closes it
         assert self._process.stdin
         assert self._process.stdout
         self.link = Link(self._process.stdout.fileno(), self._process.stdin.fileno())

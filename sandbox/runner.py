@@ -10,6 +10,7 @@ from sandbox.inside.runs import ALTERED_RUNS, ORIGINAL_RUNS
 from srs.types import ExecResult
 
 Backend = Literal["auto", "docker", "process"]
+Either = Literal["never", "refused", "failed"]
 
 
 class SandboxError(Exception):
@@ -42,7 +43,8 @@ class Job:
     With ``test``, a test file that imports ``solution``; or with ``stdin``, a script that runs once per
     entry and whose stdout is returned.
 
-    ``either``: run together, too, if the tests don't pass apart and there are canaries.
+    ``either``: when to run together, too, if there are canaries: where the tests do what no link between
+    two processes can ("refused"), or whenever they don't pass apart ("failed").
     ``together``: tests and solution in one process; otherwise the tests have their own, where no code
     of the solution's ever runs. ``objects``: how far they may rely on objects of the solution's own
     classes there: 0 not at all, 1 on methods and attributes, 2 on operators such as ``==`` too.
@@ -57,7 +59,7 @@ class Job:
     stdin: tuple[str, ...] = ()
     limits: Limits = Limits()
     together: bool = False
-    either: bool = False
+    either: Either = "never"
     objects: int = 2
     bound: tuple[tuple[str, str, str], ...] = ()
     writes: bool = True
@@ -71,7 +73,7 @@ class Job:
         runs = 1 if self.writes or self.together else 2
         if self.canaries:
             runs += ORIGINAL_RUNS + max(ALTERED_RUNS, len(self.canaries))
-        return 2 * runs if self.either else runs
+        return runs if self.either == "never" else 2 * runs
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from evaluator.canaries.values import (
     other_values,
     resized,
     shortened,
+    strange,
 )
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class TestExpectations:
                 for value in values:
                     yield from self._condition(value)
             case ast.BoolOp(values=values):
-                yield self._all_at_once(values) + self._negated(node)
+                yield self._all_at_once(node, values) + self._negated(node)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 text = f"({self._text(operand)})"
                 yield [self._edit(node, text), self._edit(node, f"({text} == True)")]
@@ -123,6 +124,15 @@ class TestExpectations:
                 yield from self._condition(inner)
             case ast.Call(func=ast.Attribute(value=left, attr="equals"), args=[right]):
                 yield from self._equal(left, right)
+            case ast.Call(func=ast.Name(id="isinstance" | "issubclass")):
+                yield self._negated(node)  # the answer may be of any of the types
+            case ast.Call(
+                func=ast.Name(id="hasattr"), args=[_, ast.Constant(value=str(text)) as name]
+            ):
+                yield [self._strange(name, text), *self._negated(node)]
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="re")), args=[pattern, *_]):
+                given = isinstance(pattern, ast.Constant) and isinstance(pattern.value, str)
+                yield [*([self._strange(pattern, "")] if given else []), *self._negated(node)]
             case ast.Call(args=[left, right, *_]) if not self._solution_call(node):
                 tolerance = self._tolerance(node)
                 if self._rank(left) != self._rank(right):
@@ -140,20 +150,37 @@ class TestExpectations:
             return self._solution_call(node)
         return isinstance(node, ast.Name | ast.Attribute)
 
+    def _strange(self, node: ast.expr, text: str) -> Edit:
+        """A text for one that is looked for: an answer that holds it may hold any near it as well."""
+        return self._edit(node, repr(strange(text, self.module.source.bytes)))
+
     def _negated(self, node: ast.expr) -> list[Edit]:
         text = f"({self._text(node)})"
         return [self._edit(node, f"(not {text})"), self._edit(node, f"({text} == False)")]
 
-    def _all_at_once(self, values: Sequence[ast.expr]) -> list[Edit]:
-        """Alternatives: any of them will do, so all change together."""
+    def _all_at_once(self, node: ast.expr, values: Sequence[ast.expr]) -> list[Edit]:
+        """Alternatives: any of them will do, so all change together.
+
+        Where one is turned round, or becomes another of them, an answer may meet that and be right: then
+        all must hold. Elsewhere one is enough, for an answer that agrees but once.
+        """
+        source = self.module.source
         parts = [next(self._condition(value), []) for value in values]
-        return [
-            Edit(
+        originals = {ast.unparse(value) for value in values}
+        made = []
+        for edits in [*zip(*parts, strict=False)][:2]:
+            edit = Edit(
                 splices=tuple(s for edit in edits for s in edit.splices),
                 words=", ".join(edit.words for edit in edits),
             )
-            for edits in zip(*parts, strict=False)
-        ][:2]
+            texts = [source.part(value, edit) for value in values]
+            turned = any(n is value for n, _ in edit.splices for value in values)
+            if turned or originals & {*map(normal, texts)}:
+                outside = tuple(s for s in edit.splices if not source.holds(node, s[0]))
+                every = " and ".join(f"({text})" for text in texts)
+                edit = Edit(splices=((node, f"({every})"), *outside), words=f"all of {edit.words}")
+            made.append(edit)
+        return made
 
     def _comparison(
         self, node: ast.expr, left: ast.expr, op: ast.cmpop, right: ast.expr
@@ -178,9 +205,9 @@ class TestExpectations:
             ) if called_name(distance) in ("abs", "fabs", "absolute"):
                 yield from self._equal(x, y, Tolerance(absolute=self._number(limit)))
             case _, ast.In(), ast.List() | ast.Tuple() | ast.Set():
-                yield [self._edit(right, "[None]"), turned, denied]
+                yield [self._edit(right, no_member(right)), turned, denied]
             case _, ast.In(), _ if isinstance(left, ast.Constant) and isinstance(left.value, str):
-                yield [*self._altered(left)[::-1], turned]
+                yield [self._strange(left, left.value), turned]
             case _:
                 yield [turned, denied]
 
@@ -334,7 +361,7 @@ class TestExpectations:
             if name == "assertIsNone":
                 edits.insert(0, self._edit(call, f"{base}.assertEqual({self._text(args[0])}, 0)"))
             if name == "assertIn" and isinstance(args[1], ast.List | ast.Tuple | ast.Set):
-                edits.insert(0, self._edit(args[1], "[None]"))
+                edits.insert(0, self._edit(args[1], no_member(args[1])))
             yield edits
         elif name.startswith("assert_") and len(args) >= 2 and "call" not in name:
             yield from self._equal(args[0], args[1], self._tolerance(call))
@@ -371,6 +398,16 @@ class TestExpectations:
                 edits = [self._edit(origin.node, other) for other in unrelated(named)]
                 if edits:
                     yield edits
+
+
+def no_member(members: ast.List | ast.Tuple | ast.Set) -> str:
+    """A list of one value, which isn't among the members."""
+    none = any(isinstance(m, ast.Constant) and m.value is None for m in members.elts)
+    return "[...]" if none else "[None]"
+
+
+def normal(text: str) -> str:
+    return ast.unparse(ast.parse(f"({text})", mode="eval"))
 
 
 def names_in(node: ast.AST) -> bool:

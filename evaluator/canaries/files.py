@@ -49,11 +49,23 @@ class Source:
         return self.bytes[start:end].decode()
 
     def spliced(self, edit: Edit) -> str:
-        parts, last = [], 0
-        for (start, end), text in sorted((self.span(n), text) for n, text in edit.splices):
-            parts += [self.bytes[last:start], text.encode()]
-            last = end
-        return b"".join([*parts, self.bytes[last:]]).decode()
+        return self._between(0, len(self.bytes), edit)
+
+    def part(self, node: ast.expr, edit: Edit) -> str:
+        """The node's own text, with what of the edit is in it."""
+        return self._between(*self.span(node), edit)
+
+    def holds(self, node: ast.expr, other: ast.expr) -> bool:
+        (start, end), (first, last) = self.span(node), self.span(other)
+        return start <= first and last <= end
+
+    def _between(self, start: int, end: int, edit: Edit) -> str:
+        parts, at = [], start
+        for (first, last), text in sorted((self.span(n), text) for n, text in edit.splices):
+            if start <= first and last <= end:
+                parts += [self.bytes[at:first], text.encode()]
+                at = last
+        return b"".join([*parts, self.bytes[at:end]]).decode()
 
 
 def start_of(node: ast.AST) -> tuple[int, int] | None:

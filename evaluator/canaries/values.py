@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import dataclasses
 import math
+import random
+import re
 from collections.abc import Sequence
 
 from evaluator.canaries.files import called_name
 
 SHOWN_CHARS = 40
+STRANGE_CHARS = (8, 12)
 
 
 COLLECTIONS = {"set", "frozenset", "list", "tuple", "sorted", "deque", "Counter"}
@@ -121,6 +124,19 @@ def other_character(c: str) -> str:
     if c.isascii() and c.isalnum():
         return {"9": "8", "z": "y", "Z": "Y"}.get(c) or chr(ord(c) + 1)
     return "-" if c == "_" else "_"
+
+
+def strange(text: str, file: bytes) -> str:
+    """``text`` with letters after it, or digits after digits, that no answer holds.
+
+    Of the file's own letters, in an order that follows from the file: nothing in them shows who doesn't
+    know it that the text isn't the one that the test looks for.
+    """
+    digits = text.isdecimal()
+    alphabet = "0123456789" if digits else "".join(re.findall("[a-z]", file.decode().lower()))
+    stream = random.Random(file)
+    added = "".join(stream.choices(alphabet, k=stream.randint(*STRANGE_CHARS)))
+    return text + (added.upper() if text.isupper() else added)
 
 
 def leaves_of(node: ast.expr) -> list[ast.expr]:

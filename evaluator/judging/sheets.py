@@ -26,6 +26,12 @@ FORMAT = "srs-verdicts-1"
 MAX_CELL = 32_000
 """Characters; Excel's cells hold 32,767."""
 FORMULA = re.compile(r"[=+\-@\t\r]")
+VALUE = re.compile(
+    r"[^A-Za-z_]|(true|false)$|(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[\W_]*\d",
+    re.I,
+)
+"""Ids that a spreadsheet may take for a number, a date or a truth value, and save as it shows them."""
+CHECK = "c"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +43,8 @@ class Item:
 
     @property
     def check(self) -> str:
-        return files.digest(self.id, self.shown)
+        """Begins with a letter: twelve hexadecimal digits may be a number, which a spreadsheet rounds."""
+        return CHECK + files.digest(self.id, self.shown)
 
 
 def comment_item(task: CommentTask, answer: str) -> Item:
@@ -57,8 +64,8 @@ def issue_item(task: IssueTask, answer: str) -> Item:
 def to_csv(items: Sequence[Item], kind: Kind) -> str:
     """A sheet for a spreadsheet: one row per item, the rater's columns empty at the right.
 
-    Text that a spreadsheet would take for a formula gets an apostrophe before it; text too long for a
-    cell is cut, which is said at its end.
+    Text that a spreadsheet would take for a formula, and an id that it would take for a number, get an
+    apostrophe before them; text too long for a cell is cut, which is said at its end.
     """
     out = io.StringIO()
     writer = csv.writer(out)
@@ -67,7 +74,8 @@ def to_csv(items: Sequence[Item], kind: Kind) -> str:
     writer.writerow(["id", "check", *headings, *fields, "note"])
     for item in items:
         texts = [_cell(text) for _, text in item.shown]
-        writer.writerow([_cell(item.id), _cell(item.check), *texts, *[""] * len(fields), ""])
+        id = f"'{item.id}" if VALUE.match(item.id) else _cell(item.id)
+        writer.writerow([id, item.check, *texts, *[""] * len(fields), ""])
     return "\ufeff" + out.getvalue()  # Excel takes UTF-8 for what it is only with this mark
 
 
@@ -102,7 +110,8 @@ def read(path: Path, items: Sequence[Item], kind: Kind, rater: str) -> tuple[lis
                 raise ValueError(f"unknown id {id!r}")
             if id in found:
                 raise ValueError(f"id {id!r} is there already")
-            if check != item.check:
+            older = item.check.removeprefix(CHECK)  # sheets had no letter once
+            if check not in (item.check, older):
                 raise ValueError(
                     f"{id}: the task or its answer has changed since the sheet was made"
                 )

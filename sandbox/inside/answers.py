@@ -24,7 +24,7 @@ def of_records(records: Iterable[dict[str, Any]], ended: str, *, together: bool)
         if "stopped" in record and ended == "finished":
             answer["status"], answer["detail"] = "died", words.short(record["stopped"])
         if "used" in record and not together:
-            for name in ("used", "calls", "wrote"):
+            for name in ("used", "calls", "wrote", "refused"):
                 answer[name] = record[name]
             answer["shared"] = [[name, *where] for name, where in record["shared"].items()]
         answer["collected"] = record.get("collected", answer["collected"])

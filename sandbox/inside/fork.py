@@ -11,12 +11,14 @@ import random
 import resource
 import signal
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from sandbox.inside import confine
 
 FILE_MIB = 64
 ADDRESS_SPACE_SPARE = 2 << 30
+READY, TOLD_BYTES = b".", 200
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,8 +38,68 @@ class Identity:
     nproc: bool = False
 
 
-def become(identity: Identity, limits: dict[str, Any], parent: int, fds: dict[int, int]) -> None:
-    """``fds``: target → descriptor, everything else is closed. ``limits``: as in a job's frame."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Birth:
+    """What a fork has of its parent: who that is, and the pipe that tells it how the set-up went."""
+
+    parent: int
+    telling: int
+
+
+class Child:
+    """The parent's end of a fork. ``run`` hands its Birth to `become` first, and ends the process."""
+
+    def __init__(self, run: Callable[[Birth], NoReturn]) -> None:
+        parent = os.getpid()
+        self._told, telling = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                run(Birth(parent=parent, telling=telling))
+            finally:  # whatever a program does to this interpreter, no fork goes on as its parent
+                os._exit(70)
+        os.close(telling)
+
+    def end(self) -> int:
+        """Kill it if it has not ended, and reap it; returns its wait status.
+
+        Raises RuntimeError when it could not be set up: what was seen then says nothing about a program.
+        """
+        done, status = os.waitpid(self.pid, os.WNOHANG)
+        if not done:
+            os.kill(self.pid, signal.SIGKILL)
+            _, status = os.waitpid(self.pid, 0)
+        said = os.read(self._told, TOLD_BYTES)  # never waits: only the set-up had the other end
+        os.close(self._told)
+        if said != READY and (said or done):
+            why = said.decode("utf-8", "replace") or f"it ended with wait status {status}"
+            raise RuntimeError(f"a fork can't be set up: {why}")
+        return status
+
+
+def become(identity: Identity, limits: dict[str, Any], birth: Birth, fds: dict[int, int]) -> None:
+    """``fds``: 0, 1, … → descriptor, everything else is closed. ``limits``: as in a job's frame.
+
+    The parent is told how it went, as a program may end with any status.
+    """
+    telling, last = birth.telling, max(fds) + 1
+    try:
+        _enter(identity, limits)
+        high = {to: os.dup2(fd, 200 + to) for to, fd in {**fds, last: telling}.items()}
+        telling = high[last]
+        for target, fd in high.items():
+            os.dup2(fd, target, inheritable=target < 3)
+        telling = last
+        os.closerange(last + 1, 1 << 12)
+        _drop(identity, birth.parent)
+    except Exception as e:  # the boundary of a set-up: the parent raises what it is told
+        os.write(telling, f"{type(e).__name__}: {e}".encode()[:TOLD_BYTES])
+        os._exit(70)
+    os.write(telling, READY)
+    os.close(telling)
+
+
+def _enter(identity: Identity, limits: dict[str, Any]) -> None:
     if identity.session:
         os.setsid()
     else:
@@ -45,10 +107,9 @@ def become(identity: Identity, limits: dict[str, Any], parent: int, fds: dict[in
     _limit(limits, identity)
     if identity.landlock is not None:
         confine.install_landlock(identity.landlock)
-    high = {target: os.dup2(fd, 200 + target) for target, fd in fds.items()}
-    for target, fd in high.items():
-        os.dup2(fd, target, inheritable=target < 3)
-    os.closerange(max(fds) + 1, 1 << 12)
+
+
+def _drop(identity: Identity, parent: int) -> None:
     if identity.uid is not None:
         os.setresgid(identity.uid, identity.uid, identity.uid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
@@ -90,4 +151,7 @@ def _limit(limits: dict[str, Any], identity: Identity) -> None:
     if identity.nproc:
         values[resource.RLIMIT_NPROC] = limits["processes"]
     for which, value in values.items():
+        hard = resource.getrlimit(which)[1]
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)  # without privileges, nobody gets above what they started with
         resource.setrlimit(which, (value, value))

@@ -44,6 +44,7 @@ class Link:
     ``bound``: names in the solution that are standard modules, classes or functions in the reference's:
     they are taken from this side. Without ``writes``, what the candidate does to its arguments stays on
     its own side; ``wrote``: whether it changed any. ``gone`` is told once why no more answers will come, and doesn't return.
+    ``refused``: why something was, and ``provoked``: whether that was for what the candidate itself had made.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Link:
         self.level = 0
         self.calls = 0
         self.refused = ""
+        self.provoked = False
         self.over = False
         self.shared: dict[str, list[str]] = {}
         self.busy = threading.RLock()
@@ -144,6 +146,8 @@ class Link:
                 value = target(*roots[:cut], **dict(zip(ask["names"], roots[cut:], strict=True)))
             message = Encoder(self._to_candidate, decoder.objects).message([value])
             how = "returned"
+        except NotData as e:
+            self.refuse(str(e))
         except Exception as e:
             kind = type(e)
             shared = crossing.shared_name(kind) or ("builtins", "RuntimeError")
@@ -172,6 +176,7 @@ class Link:
             return ["iterator", self._own(value)]
         if callable(value) and not isinstance(value, type):
             return ["callback", self._own(value), str(getattr(value, "__name__", "callback"))]
+        self.provoked = self.provoked or _is_made_here(value)
         raise NotData(f"{type(value).__name__} of the tests can't be given to the solution")
 
     def _target(self, number: int) -> Any:
@@ -297,6 +302,14 @@ def _one_of(iterator: Iterator[Any]) -> Iterable[Any]:
     for value in iterator:
         return (value,)
     return ()
+
+
+def _is_made_here(value: Any) -> bool:
+    """Whether it stands for something of the candidate's, and is no object of the tests' own."""
+    if isinstance(value, types.CoroutineType):
+        return value.cr_code is remote_coroutine.__code__
+    kind = value if isinstance(value, type) else type(value)
+    return kind.__module__.startswith("sandbox.inside.")
 
 
 def _no_objects_out(value: Any) -> Node:

@@ -53,6 +53,9 @@ def main() -> None:
         worker.serve()
     except (EOFError, BrokenPipeError):
         worker.close()
+    except (RuntimeError, OSError) as e:  # a part of the worker: says nothing about the program
+        frames.send(stdout, {"broken": str(e)})
+        worker.close()
     os._exit(0)
 
 

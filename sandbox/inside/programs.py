@@ -38,7 +38,7 @@ class Candidates:
     def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
         pass
 
-    def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+    def run(self, request: dict[str, Any], birth: fork.Birth, fds: list[int]) -> NoReturn:
         """``serve``: [socket to the tests, output]; else a script: [stdin, stdout, stderr, source]."""
         serve = request["kind"] == "serve"
         if serve:
@@ -46,7 +46,7 @@ class Candidates:
             named = {0: null, 1: fds[1], 2: fds[1], 3: fds[0]}
         else:
             named = dict(enumerate(fds))
-        fork.become(self.identity, request, request["parent"], named)
+        fork.become(self.identity, request, birth, named)
         if serve:
             self.candidate.serve(request["output_kib"] << 10)
             os._exit(0)
@@ -77,12 +77,12 @@ class ApartSessions:
             self.files[source].compile_for_pytest(self.warm.path)
         files.write(self.warm.path, source)
 
-    def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+    def run(self, request: dict[str, Any], birth: fork.Birth, fds: list[int]) -> NoReturn:
         """[output, records, socket to the candidate]; of a runner, [socket to the worker]"""
         if request["kind"] == "runner":
-            runner.become(self.identity, request, request["parent"], fds[0])
+            runner.become(self.identity, request, birth, fds[0])
             runner.serve(PytestFiles(self.warm))
-        _become(self.identity, request, fds)
+        _become(self.identity, request, birth, fds)
         from sandbox.inside.pytest_run import run
 
         file = self.files[self.job["test"]]
@@ -123,9 +123,9 @@ class TogetherSessions:
             self.warm = _warm(self.identity.home, self.preload)
             gc.freeze()
 
-    def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+    def run(self, request: dict[str, Any], birth: fork.Birth, fds: list[int]) -> NoReturn:
         """[output, records, job]"""
-        _become(self.identity, request, fds)
+        _become(self.identity, request, birth, fds)
         from sandbox.inside.pytest_run import run
 
         job = _read(4)
@@ -149,10 +149,12 @@ def _warm(home: str, preload: Sequence[str]) -> Any:
     return warm
 
 
-def _become(identity: fork.Identity, request: dict[str, Any], fds: list[int]) -> None:
+def _become(
+    identity: fork.Identity, request: dict[str, Any], birth: fork.Birth, fds: list[int]
+) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     named = {0: null, 1: fds[0], 2: fds[0], 3: fds[1], 4: fds[2]}
-    fork.become(identity, request, request["parent"], named)
+    fork.become(identity, request, birth, named)
 
 
 def _read(fd: int) -> dict[str, Any]:

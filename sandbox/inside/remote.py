@@ -97,7 +97,11 @@ class RemoteClass(type):
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], ours: bool = False
     ) -> Any:
         if not ours:
-            raise TypeError(f"{name}: a class of the tests can't be made from one of the solution")
+            why = f"{name}: a class of the tests can't be made from one of the solution"
+            for base in bases:
+                if isinstance(base, RemoteClass):
+                    base._srs_link.refuse(why)
+            raise TypeError(why)
         return super().__new__(cls, name, bases, namespace)
 
     def __init__(cls, *definition: Any, ours: bool = False) -> None:  # noqa: ARG002 -- for __new__

@@ -11,7 +11,6 @@ import array
 import gc
 import os
 import random
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -50,14 +49,14 @@ class Runner:
     """The worker's end. ``limits``: those that the process lives under.
 
     ``start`` makes the process, whose end of the socket it is given, and returns its id; ``kill`` ends it
-    and returns its wait status.
+    and returns its wait status. Raises RuntimeError when the process is gone, or could not be set up.
     """
 
     def __init__(
         self,
         limits: dict[str, Any],
         start: Callable[[socket.socket], int],
-        kill: Callable[[int], int],
+        kill: Callable[[], int],
     ) -> None:
         self.limits = limits
         self.n_jobs = 0
@@ -70,12 +69,16 @@ class Runner:
         """``fds``: output, records, and the socket to the candidate."""
         self.n_jobs += 1
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
-        self._socket.sendmsg([b"!"], [rights])
         wanted = ("test", "solution", "allowed", "bound", "writes")
-        frames.send(self._socket.fileno(), {name: job[name] for name in wanted})
+        try:
+            self._socket.sendmsg([b"!"], [rights])
+            frames.send(self._socket.fileno(), {name: job[name] for name in wanted})
+        except ConnectionError as e:
+            self.kill()  # it knows better, if the set-up failed
+            raise RuntimeError("a runner is gone") from e
 
     def kill(self) -> int:
-        status = self._kill(self.pid)
+        status = self._kill()
         self._socket.close()
         return status
 
@@ -83,23 +86,19 @@ class Runner:
 def plain(identity: fork.Identity, limits: dict[str, Any]) -> Runner:
     """A fork of this process for files that need no pytest."""
 
+    child: fork.Child
+
     def start(theirs: socket.socket) -> int:
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                fork.prepare()
-                become(identity, limits, parent, theirs.fileno())
-                serve(PlainFiles(os.path.join(identity.home, "test_solution.py")))
-            finally:  # whatever happens in this interpreter, no fork goes on as a worker
-                os._exit(70)
-        return pid
+        def run(birth: fork.Birth) -> NoReturn:
+            fork.prepare()
+            become(identity, limits, birth, theirs.fileno())
+            serve(PlainFiles(os.path.join(identity.home, "test_solution.py")))
 
-    def kill(pid: int) -> int:
-        os.kill(pid, signal.SIGKILL)
-        return os.waitpid(pid, 0)[1]
+        nonlocal child
+        child = fork.Child(run)
+        return child.pid
 
-    return Runner(limits, start, kill)
+    return Runner(limits, start, lambda: child.end())
 
 
 def pytest(sessions: Zygote, limits: dict[str, Any]) -> Runner:
@@ -108,13 +107,15 @@ def pytest(sessions: Zygote, limits: dict[str, Any]) -> Runner:
     def start(theirs: socket.socket) -> int:
         return sessions.start({"kind": "runner", **limits}, [theirs.fileno()], name=KEPT)
 
-    return Runner(limits, start, lambda _: sessions.end(name=KEPT))
+    return Runner(limits, start, lambda: sessions.end(name=KEPT))
 
 
-def become(identity: fork.Identity, limits: dict[str, Any], parent: int, control: int) -> None:
+def become(
+    identity: fork.Identity, limits: dict[str, Any], birth: fork.Birth, control: int
+) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     named = {0: null, 1: null, 2: null, 3: null, 4: null, CONTROL_FD: control}
-    fork.become(identity, limits, parent, named)
+    fork.become(identity, limits, birth, named)
 
 
 def serve(kind: Files) -> NoReturn:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import gc
+import io
 import os
 import sys
 import threading
 import traceback
 import types
+from typing import Any
+
+FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
+LOST_OUTPUT = 120
+"""The interpreter's own status when it can't flush its output at its end."""
 
 
 def run(path: str) -> int:
@@ -32,8 +39,32 @@ def run(path: str) -> int:
         status = 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    return status & 0xFF
+    flushed = _flush(sys.stdout)
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    _flush_files(main)
+    sys.modules.pop("__main__", None)
+    del main
+    gc.collect()  # finalisers may print
+    _flush(sys.stdout)
+    return status & 0xFF or (0 if flushed else LOST_OUTPUT)
+
+
+def _flush_files(main: types.ModuleType) -> None:
+    """Those that the program left open: of a cycle, the lowest layer may be collected and closed first."""
+    for value in [*main.__dict__.values()]:
+        if issubclass(type(value), FILES):
+            _flush(value)
+
+
+def _flush(stream: Any) -> bool:
+    """Whether nothing was lost. A program may leave any object as its output."""
+    try:
+        if stream is not None and not getattr(stream, "closed", False):
+            stream.flush()
+    except BaseException:  # the program's own stream, or a descriptor that it closed
+        traceback.print_exc(file=sys.__stderr__)
+        return False
+    return True
 
 
 def run_source(fd: int) -> int:

@@ -86,7 +86,15 @@ def run_apart(job: dict[str, Any], run: Callable[[Record], None]) -> None:
         sys.stdout.flush()
         if link.refused:
             record({"stopped": words.short(link.refused)})
-        record({"used": link.level, "shared": link.shared, "calls": link.calls, "wrote": link.wrote})  # fmt: skip
+        record(
+            {
+                "used": link.level,
+                "shared": link.shared,
+                "calls": link.calls,
+                "wrote": link.wrote,
+                "refused": bool(link.refused) and not link.provoked,
+            }
+        )
     link.over = True
     record({"done": True})
 

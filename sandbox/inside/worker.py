@@ -24,7 +24,7 @@ import signal
 import socket
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 from sandbox.inside import (
     answers,
@@ -43,7 +43,7 @@ from sandbox.inside import (
 )
 from sandbox.inside.runs import ALTERED_RUNS, ORIGINAL_RUNS
 from sandbox.inside.watch import Watch
-from sandbox.inside.zygote import Zygote, end
+from sandbox.inside.zygote import Zygote
 
 DEVICES = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"]
 READABLE = ["/bin", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/sbin", "/sys", "/usr"]
@@ -117,8 +117,10 @@ class Worker:
     def run_tests(self, job: dict[str, Any]) -> dict[str, Any]:
         """Run one test job. The answer has ExecResult's fields, as JSON."""
         answer = self._with_canaries(job)
+        refused = answer.pop("refused", False)
+        wanted = job["either"] == "failed" or (job["either"] == "refused" and refused)
         if (
-            job["either"]
+            wanted
             and job["canaries"]
             and not answers.passed(answer)
             and answer["status"] in ("finished", "error", "died")
@@ -176,7 +178,7 @@ class Worker:
             theirs.close()
             fds.append(ours.detach())
         file = self._test_file(job["test"])
-        own: int | None = None
+        own: fork.Child | None = None
         kind: str | None = None
         if job["together"] or ((file.plain or not file.pure) and file.code is None):
             pid = self._start_session(job, fds)
@@ -184,7 +186,8 @@ class Worker:
             kind = "plain" if file.plain else "pytest"
             pid = self._give_to_runner(kind, job, fds)
         else:
-            pid = own = self._fork_plain(file, job, fds)
+            own = self._fork_plain(file, job, fds)
+            pid = own.pid
         for fd in fds:
             os.close(fd)
         watch = Watch(pid, records[0], (output[0],), self.stdin, self._look)
@@ -228,22 +231,19 @@ class Worker:
         self.kept.discard(ended.pid)
         return ended.kill()
 
-    def _fork_plain(self, file: tests.TestFile, job: dict[str, Any], fds: list[int]) -> int:
+    def _fork_plain(self, file: tests.TestFile, job: dict[str, Any], fds: list[int]) -> fork.Child:
         """The tests, in a fork of this process, which has no pytest to copy."""
-        parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                null = os.open(os.devnull, os.O_RDONLY)
-                named = {0: null, 1: fds[0], 2: fds[0], 3: fds[1], 4: fds[2]}
-                fork.prepare()
-                fork.become(self.tests_identity, job, parent, named)
-                path = os.path.join(self.tests_home, "test_solution.py")
-                tests.run_apart(job, lambda record: plain_run.run(file, path, record))
-                os._exit(0)
-            finally:  # whatever happens in this interpreter, no fork goes on as a worker
-                os._exit(70)
-        return pid
+
+        def run(birth: fork.Birth) -> NoReturn:
+            null = os.open(os.devnull, os.O_RDONLY)
+            named = {0: null, 1: fds[0], 2: fds[0], 3: fds[1], 4: fds[2]}
+            fork.prepare()
+            fork.become(self.tests_identity, job, birth, named)
+            path = os.path.join(self.tests_home, "test_solution.py")
+            tests.run_apart(job, lambda record: plain_run.run(file, path, record))
+            os._exit(0)
+
+        return fork.Child(run)
 
     def _start_session(self, job: dict[str, Any], fds: list[int]) -> int:
         os.chmod(self.tests_home, 0o777 if job["together"] else 0o770)
@@ -315,17 +315,17 @@ class Worker:
                 file.compile_plain(os.path.join(self.tests_home, "test_solution.py"))
         return self.files[source]
 
-    def _end(self, pid: int | None, *, runner: str | None = None) -> list[int]:
+    def _end(self, own: fork.Child | None, *, runner: str | None = None) -> list[int]:
         """End every process of the run, and that runner, and empty the scratch directories.
 
-        Returns wait statuses, the candidate's first.
+        Returns wait statuses, the candidate's first. Raises RuntimeError when one was never set up.
         """
         statuses = [self.candidates.end(), self.apart.end(), self.together.end()]
-        if pid is not None:
-            statuses.append(end(pid))
+        if own is not None:
+            statuses.append(own.end())
         if runner is not None:
             statuses.append(self._end_runner(runner))
-        if pid is not None:  # else only the zygotes can have orphans
+        if own is not None:  # else only the zygotes can have orphans
             reap.end_children(self.kept, self.candidate_uid)
         self.clean()
         return statuses

@@ -14,6 +14,8 @@ from typing import Any, NoReturn, Protocol
 from sandbox.inside import fork, reap
 
 ENDED = 0
+BROKEN = b"!"
+"""Before what is told in the place of a wait status."""
 RUN = "run"
 """The fork that a run has for itself."""
 
@@ -27,14 +29,14 @@ class Program(Protocol):
     def prepare(self, request: dict[str, Any], fds: list[int]) -> None:
         """In the zygote, before each fork. What it takes from ``fds`` the fork doesn't get."""
 
-    def run(self, request: dict[str, Any], fds: list[int]) -> NoReturn:
+    def run(self, request: dict[str, Any], birth: fork.Birth, fds: list[int]) -> NoReturn:
         """In the fork, which must become its user first (`fork.become`). It ends the process."""
 
 
 class Zygote:
     """The worker's end. ``make`` runs in the zygote; ``uid``: the user that nobody but its forks has.
 
-    Raises RuntimeError when the zygote is gone.
+    Raises RuntimeError when the zygote is gone, or a fork could not be set up.
     """
 
     def __init__(self, make: Callable[[], Program], uid: int | None, close: Sequence[int]) -> None:
@@ -68,10 +70,13 @@ class Zygote:
             return ENDED
         self._running.discard(name)
         self._socket.sendall(json.dumps({"name": name, "request": None}).encode())
-        return int(self._receive())
+        status = self._receive()
+        if status.startswith(BROKEN):
+            raise RuntimeError(status.removeprefix(BROKEN).decode())
+        return int(status)
 
     def _receive(self) -> bytes:
-        data = self._socket.recv(256)
+        data = self._socket.recv(1024)
         if not data:
             raise RuntimeError("a zygote is gone")
         return data
@@ -90,7 +95,7 @@ def _serve(
     gc.freeze()
     gc.disable()  # each fork turns it on again for itself
     link.sendall(program.ready.encode())
-    pids: dict[str, int] = {}
+    children: dict[str, fork.Child] = {}
     while True:
         data, fds, _, _ = socket.recv_fds(link, 4096, 4)
         if not data:
@@ -99,32 +104,20 @@ def _serve(
         message = json.loads(data)
         name, request = message["name"], message["request"]
         if request is not None:
-            pids[name] = _start(program, request, fds)
-            link.sendall(b"%d" % pids[name])
+            children[name] = _start(program, request, fds)
+            link.sendall(b"%d" % children[name].pid)
         else:
-            status = end(pids.pop(name))
-            reap.end_children(pids.values(), uid)
-            link.sendall(b"%d" % status)
+            try:
+                told = b"%d" % children.pop(name).end()
+            except RuntimeError as e:
+                told = BROKEN + str(e).encode()
+            reap.end_children([child.pid for child in children.values()], uid)
+            link.sendall(told)
 
 
-def _start(program: Program, request: dict[str, Any], fds: list[int]) -> int:
+def _start(program: Program, request: dict[str, Any], fds: list[int]) -> fork.Child:
     program.prepare(request, fds)
-    request["parent"] = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            program.run(request, fds)
-        finally:  # whatever a program does to this interpreter, no fork goes on as a zygote
-            os._exit(70)
+    child = fork.Child(lambda birth: program.run(request, birth, fds))
     for fd in fds:
         os.close(fd)
-    return pid
-
-
-def end(pid: int) -> int:
-    """Kill a child that has not ended, and reap it; returns its wait status."""
-    done, status = os.waitpid(pid, os.WNOHANG)
-    if not done:
-        os.kill(pid, signal.SIGKILL)
-        _, status = os.waitpid(pid, 0)
-    return status
+    return child

@@ -70,7 +70,7 @@ def in_test(body: str) -> list[str]:
             "assert f(1) in [2]",
             ["[2] became [None]", "f(1) in [2] became ((f(1)) not in ([2]))", "f(1) in [2] became (not (f(1) in [2]))"],
         ),
-        ("assert 'a' in f(1)", ["'a' became 'a_'", "'a' became 'b'", "'a' in f(1) became (('a') not in (f(1)))"]),
+        ("assert isinstance(f(1), (int, float))", ["isinstance(f(1), (int, float)) became (not (isinstance(f(1), (int, float))))", "isinstance(f(1), (int, float)) became ((isinstance(f(1), (int, float))) == Fa…"]),
         ("assert f(1)", ["f(1) became (not (f(1)))", "f(1) became ((f(1)) == False)"]),
         ("assert not f(1)", ["not f(1) became (f(1))", "not f(1) became ((f(1)) == True)"]),
         ("assert f(1) == 1 and f(2) == 5", ["1 became 2", "1 became 0", "5 became 6", "5 became 4"]),
@@ -98,6 +98,55 @@ def in_test(body: str) -> list[str]:
 )  # fmt: skip
 def test_one_expectation(body: str, expected: list[str]) -> None:
     assert in_test(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("test", "answers"),
+    [
+        ("assert 'A' in f()", ["ABC", {"A": "B", "B": "A", "A_": ""}, ["A", "B", "AB"]]),
+        ("assert '12' in f()", ["0123456789", "13 12"]),
+        ("assert isinstance(f(), (int, float))", [1, 1.5, True]),
+        ("assert all(isinstance(x, (int, float)) for x in f())", [[1, 2.0], [3], [2.5]]),
+        ("assert issubclass(f(), (int, str))", [int, str, bool]),
+        ("assert hasattr(f(), 'real')", [1, types.SimpleNamespace(real=1, imag=2, reak=3, real_=4)]),
+        ("assert re.search('a|b', f())", ["a", "b", "abc", "a_ b_"]),
+        ("assert re.fullmatch(f(), 'abc')", [".*", "ab?.+"]),
+        ("assert isinstance(f(), int) or isinstance(f(), str)", [1, "a"]),
+        ("assert f() < 3 or (f() >\n        10)", [2, 3.0 - 1, 11]),
+        ("assert f() in (None, 0)", [None, 0]),
+        ("assert f() == 1 or f() == 2", [1, 2]),
+        ("assert f() or f() == ''", ["a", ""]),
+        ("want = 'x'\n    assert want in f() or f() == []", ["x", [], ["x", "y"]]),
+    ],
+)  # fmt: skip
+def test_no_honest_answer_passes_a_canary(test: str, answers: list[Any]) -> None:
+    source = f"import re\nfrom solution import f\ndef test_a():\n    {test}\n"
+    for answer in answers:
+        run(source, "test_a", {"f": lambda answer=answer: answer})
+        for canary in canaries(source):
+            assert fails(canary.source, "test_a", {"f": lambda answer=answer: answer}), canary
+
+
+class Holder:
+    """Holds all and has all attributes."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("condition", ["'A' in f()", "'12' in f()", "hasattr(f(), 'real')"])
+def test_what_holds_everything_passes_a_canary_near_the_truth(condition: str) -> None:
+    source = f"from solution import f\ndef test_a():\n    assert {condition}\n"
+    found = [c for c in canaries(source) if not fails(c.source, "test_a", {"f": Holder})]
+    assert len(found) == 1
+    was, now = (ast.literal_eval(t) for t in found[0].change.split(": ")[1].split(" became "))
+    assert now.startswith(was)
+    assert now[len(was) :].isalnum()
+    other = canaries(source + "# another file\n")[0].change
+    assert other != found[0].change, "whoever knows this module must not know the letters"
 
 
 def test_alternatives_change_together() -> None:

@@ -120,9 +120,35 @@ def test_rows_without_a_test_get_none_and_one_warning(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert reward(["p"] * 3, [GOOD] * 3, **columns(without, ROW, without)) == [None, 1.0, None]  # fmt: skip
-    assert [r.getMessage() for r in caplog.records] == [
+    said = [r.getMessage() for r in caplog.records]
+    assert [m for m in said if "rows" in m] == [
         "2 of 3 rows have no test: their reward is None (said once)"
     ]
+    assert len([m for m in said if "not covered: memory is limited per process" in m]) == 1
+
+
+OWN_COPY = "def double(x):\n    return 2 * x\n\n" + TEST
+MUTE = "def test_a():\n    class G(F):\n        pass\n    G()\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "solution", "why"),
+    [(OWN_COPY, GOOD, "carry their own copy"), (MUTE, "class F:\n    pass\n", "can't tell")],
+    ids=["own copy", "mute"],
+)
+def test_tests_that_say_nothing_give_no_reward(
+    caplog: pytest.LogCaptureFixture, test: str, solution: str, why: str
+) -> None:
+    reward = make_reward(CONFIG)
+    mute = {**ROW, "test": test, "solution": solution}
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            given = columns(mute, ROW, mute, ROW)
+            assert reward(["p"] * 4, [solution, GOOD, BAD, BAD], **given) == [None, 1.0, None, 0.0]
+    (said,) = [r.getMessage() for r in caplog.records if "rows" in r.getMessage()]
+    assert said.startswith("2 of 4 rows can't be judged (its tests ")
+    assert why in said
+    assert "reference fails" not in caplog.text
 
 
 def test_unusable_data_is_the_users_error() -> None:

@@ -222,6 +222,50 @@ def test_scripts_run_once_per_input(sandbox: Sandbox) -> None:
     assert "three" in result.reports[2].message
 
 
+@pytest.mark.parametrize(
+    ("script", "output"),
+    [
+        (
+            "import atexit, io, sys\nbuffer = sys.stdout = io.StringIO()\nprint('kept')\n"
+            "atexit.register(lambda: sys.__stdout__.write(buffer.getvalue()))",
+            "kept\n",
+        ),
+        ("print('first')\nout = open(1, 'w')\nout.write('unclosed')", "first\nunclosed"),
+        (
+            "def f():\n    return out\nout = open(1, 'w')\nf().write('in a cycle')",
+            "in a cycle",
+        ),
+        (
+            "import sys\nlast = 'bye'\nclass Farewell:\n    def __del__(self):\n        print(last)\n"
+            "kept = Farewell()\nsys.stdout = None",
+            "bye\n",
+        ),
+        (
+            "import io, sys\nsys.stdout = io.TextIOWrapper(sys.stdout.buffer)\nprint('b')",
+            "b\n",
+        ),
+        ("import sys\nprint('a')\nsys.stdout.close()", "a\n"),
+        ("import sys\nsys.stdout = sys.__stdout__ = None", ""),
+        (
+            "import codecs, sys\nsys.stdout = codecs.getwriter('utf-8')(sys.stdout.detach())\nprint('a')",
+            "a\n",
+        ),
+        ("import os, sys\nsys.stdout.write('a')\nsys.exit(0)", "a"),
+    ],
+    ids=["handler", "file", "cycle", "finaliser", "wrapped", "closed", "none", "detached", "exit"],
+)
+def test_what_a_script_prints_last_is_printed(sandbox: Sandbox, script: str, output: str) -> None:
+    result = run(sandbox, script, None, stdin=("",))
+    assert result.outputs == (output,)
+    assert [r.outcome for r in result.reports] == ["passed"], result
+
+
+def test_a_script_whose_output_cannot_be_written_fails(sandbox: Sandbox) -> None:
+    result = run(sandbox, "import os\nprint('lost')\nos.close(1)", None, stdin=("",))
+    assert [r.outcome for r in result.reports] == ["failed"]
+    assert "Bad file descriptor" in result.reports[0].message
+
+
 def test_a_hanging_script_times_out(sandbox: Sandbox) -> None:
     result = run(
         sandbox,

@@ -1,9 +1,11 @@
 import contextlib
 import itertools
+import math
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -123,6 +125,141 @@ def test_a_daemon_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch, 
         for _ in range(2):
             with pytest.raises(SandboxError, match="no Docker daemon"):
                 list(sandbox.run([numbered(i) for i in range(12)]))
+
+
+def test_whatever_goes_wrong_the_next_job_finds_a_worker_or_an_error() -> None:
+    """Also what no worker should raise: a worker's place that stays empty is waited for for ever."""
+    killable, fails = Killable(0), False
+
+    def start() -> ProcessWorker:
+        if fails:
+            raise OSError("no more processes")
+        worker = killable()
+        if not workers:
+            worker.link.send = broken  # type: ignore[method-assign]
+        workers.append(worker)
+        return worker
+
+    def broken(*_: object) -> None:
+        raise OverflowError("too large")
+
+    workers: list[ProcessWorker] = []
+    with Pool("process", 1, start) as sandbox:
+        with pytest.raises(OverflowError):
+            list(sandbox.run([numbered(0)]))
+        assert [r.outputs for r in sandbox.run([numbered(1)])] == [("1\n",)]
+        killable.left, fails = 1, True
+        with pytest.raises(OSError, match="no more"):
+            list(sandbox.run([numbered(2)]))
+        with pytest.raises(SandboxError, match="no more processes"):
+            list(sandbox.run([numbered(3)]))
+
+
+def test_no_limit_of_time_is_no_error(sandbox: Sandbox) -> None:
+    job = Job(solution="print(1)", stdin=("",), limits=Limits(timeout_s=math.inf))
+    assert [r.outputs for r in sandbox.run([job] * 2)] == [("1\n",)] * 2
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "error"),
+    [
+        (tempfile, "TemporaryFile", FileNotFoundError(2, "No usable temporary directory found")),
+        (subprocess, "Popen", BlockingIOError(11, "Resource temporarily unavailable")),
+    ],
+)
+def test_a_worker_that_cannot_start_is_a_sandbox_error(
+    monkeypatch: pytest.MonkeyPatch, where: Any, name: str, error: OSError
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(where, name, fails)
+    with pytest.raises(SandboxError, match=f"no worker process: .*{error.strerror}"):
+        open_sandbox(SandboxConfig(backend="process", workers=1)).__enter__()
+
+
+class HangingDaemon:
+    """Answers a ping, and nothing else before the time-out."""
+
+    def __init__(self) -> None:
+        self.images = self.api = self
+
+    def get(self, *_: object, **__: object) -> None:
+        from requests.exceptions import ReadTimeout
+
+        raise ReadTimeout("Read timed out")
+
+    containers = pull = get
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_daemon_that_hangs_is_a_sandbox_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker, "connect", HangingDaemon)
+    for name in ("", "some/image:1"):
+        config = SandboxConfig(backend="docker", image=name)
+        assert "Read timed out" in docker.unavailable(config)
+        with pytest.raises(SandboxError, match="Read timed out"):
+            open_sandbox(config)
+    with pytest.raises(SandboxError, match="Read timed out"):
+        docker.remove_leftovers(HangingDaemon())
+
+
+def test_a_ping_without_an_answer_is_a_sandbox_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import docker as sdk
+
+    class Client(HangingDaemon):
+        ping = HangingDaemon.get
+
+    monkeypatch.setattr(sdk, "from_env", lambda **_: Client())
+    assert "Read timed out" in docker.unavailable(SandboxConfig())
+
+
+UNDER_A_LIMIT = """
+    import resource, sys
+    from sandbox.pool import open_sandbox
+    from sandbox.runner import *
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]),) * 2)
+    script = Job(solution="print(1)", stdin=("",))
+    exiting = Job(solution="import os; os._exit(70)", stdin=("",))
+    test = Job(solution="f = abs", test="from solution import f\\ndef test_f(): assert f(-1) == 1")
+    needs = Job(solution=test.solution, test=test.test.replace("_f()", "_f(tmp_path)"))
+    jobs = {"script": script, "exiting": exiting, "test": test, "pytest": needs}
+    with open_sandbox(SandboxConfig(backend="process", workers=1)) as sandbox:
+        try:
+            for result in sandbox.run([jobs[name] for name in sys.argv[2:]]):
+                print(result.status, *(report.outcome for report in result.reports))
+        except SandboxError as e:
+            print("broken:", e)
+"""
+
+
+def under_a_limit(*arguments: str) -> list[str]:
+    """What each of those jobs gives where nobody may have more descriptors than that."""
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(UNDER_A_LIMIT), *arguments],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.splitlines()
+
+
+def test_a_limit_of_the_caller_below_ours_is_kept() -> None:
+    assert under_a_limit("256", "script", "exiting", "test", "pytest") == [
+        "finished passed", "finished failed", "finished passed", "finished passed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("job", ["script", "test", "pytest"])
+def test_a_fork_that_cannot_be_set_up_is_no_verdict(job: str) -> None:
+    """Below 200 descriptors it can't arrange those that the program gets."""
+    (said,) = under_a_limit("128", job)
+    assert said.startswith(
+        "broken: process: two workers failed on one job: a fork can't be set up: OSError"
+    )
 
 
 @pytest.mark.usefixtures("docker_daemon")

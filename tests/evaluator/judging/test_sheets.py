@@ -66,6 +66,40 @@ def test_a_csv_sheet_comes_back(tmp_path: Path, delimiter: str) -> None:
     assert missing == ["i2"]
 
 
+@pytest.mark.parametrize(
+    "id",
+    ["0012", "12", "1e5", ".5", "-3", "2024-01-02", "1/2", "$5", "(5)", "50%", "TRUE", "false", "MAR1", "dec-12",
+     "=1", "'quoted", "i0", "comment-0123"],
+)  # fmt: skip
+def test_ids_that_look_like_numbers_come_back(tmp_path: Path, id: str) -> None:
+    """Also from a program that takes the apostrophe as its sign for text, and drops it."""
+    item = Item(id=id, shown=(("Issue", "x"), ("Answers by people", "y"), ("Answer", "z")))
+    rows = list(csv.reader(io.StringIO(to_csv([item], "issues").removeprefix("\ufeff"))))
+    written = rows[1][0]
+    assert written == (id if id in ("i0", "comment-0123") else f"'{id}")
+    path = tmp_path / "sheet.csv"
+    path.write_text(filled(to_csv([item], "issues"), {written: "yes"}), encoding="utf-8")
+    assert [j.id for j in read(path, [item], "issues", "ann")[0]] == [id]
+    if not id.startswith("'"):
+        path.write_text(path.read_text(encoding="utf-8").replace(written, id), encoding="utf-8")
+        assert [j.id for j in read(path, [item], "issues", "ann")[0]] == [id]
+
+
+def test_a_check_is_no_number_and_older_sheets_count(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.csv"
+    text = filled(to_csv(ITEMS, "issues"), {item.id: "yes" for item in ITEMS})
+    for item in ITEMS:
+        assert item.check[0].isalpha()
+        assert item.check in text
+        text = text.replace(item.check, item.check[1:])  # as they were written
+    path.write_text(text, encoding="utf-8")
+    found, missing = read(path, ITEMS, "issues", "ann")
+    assert ([j.id for j in found], missing) == ([item.id for item in ITEMS], [])
+    path.write_text(text.replace(ITEMS[0].check[1:], ITEMS[1].check[1:]), encoding="utf-8")
+    with pytest.raises(UserError, match="i0: the task or its answer has changed"):
+        read(path, ITEMS, "issues", "ann")
+
+
 def test_a_sheet_of_comments(tmp_path: Path) -> None:
     path = tmp_path / "sheet.csv"
     path.write_text(filled(to_csv(COMMENTS, "comments"), {"c0": "7"}), encoding="utf-8")

@@ -5,6 +5,7 @@ import datetime
 import decimal
 import fractions
 import json
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -266,6 +267,20 @@ def test_in_place(value: Any, change: Callable[[Any], Any], expected: Any) -> No
     assert value == expected
 
 
+@pytest.mark.parametrize(
+    ("value", "other"),
+    [(0, False), (1, 1.0), (True, 1.0), (0.0, -0.0), (1.5, math.nan), (0, None)],
+)
+def test_a_change_of_nothing_but_type_or_sign_is_one(value: Any, other: Any) -> None:
+    def to(new: Any) -> Callable[[Any], Any]:
+        return lambda v: (v[0].__setitem__(1, new), v[1].clear(), v[1].add(new), v[2].update(a=new))
+
+    for old, new in ((value, other), (other, value)):
+        lent: tuple[Any, ...] = ([7.5, old], {old}, {"a": old})
+        lend(lent, to(new))
+        assert repr(lent) == repr(([7.5, new], {new}, {"a": new}))
+
+
 def test_aliases_stay_aliases() -> None:
     row = [0, 0]
     grid = [row, row]
@@ -295,6 +310,8 @@ def test_aliases_stay_aliases() -> None:
         (collections.defaultdict(list), lambda v: v["a"], True),
         (collections.Counter("a"), lambda v: v["b"], False),
         ((1, {2}, [3]), lambda v: [*v[1], *v[2]], False),
+        ([1, math.nan, -0.0], lambda v: v.__setitem__(1, float("nan")), False),
+        ({math.nan}, lambda v: (v.clear(), v.add(float("nan"))), False),
     ],
 )
 def test_whether_anything_was_written_is_known(
