@@ -39,4 +39,4 @@ class SchedulerConfig:
     """Policy ``fsrs`` lets the predicted recall fall to this before a review."""
     hold_share: float = 0.1
     """Policy ``adaptive`` gives this share of the reviews, between 0 and 0.9, to tasks that it holds, as long
-    as any is due. Raise it where much is forgotten."""
+    as any is due."""
