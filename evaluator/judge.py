@@ -258,16 +258,9 @@ def judge(
 
 def no_code(task: Task, expected: Expectation | None, *, round: int, index: int) -> Verdict:
     """The verdict on an answer in which no program was found."""
-    return Verdict(
-        task=task.id,
-        round=round,
-        index=index,
-        outcome="no_code",
-        n_passed=0,
-        n_collected=len(expected.ids) if expected else 0,
-        wall_s=0.0,
-        detail="no Python code that parses",
-    )
+    verdict = unusable(task, "no Python code that parses", round=round, index=index)
+    n_collected = len(expected.ids) if expected else 0
+    return dataclasses.replace(verdict, outcome="no_code", n_collected=n_collected)
 
 
 def unusable(task: Task, why: str, *, round: int, index: int) -> Verdict:

@@ -30,6 +30,7 @@ from srs.rollout import Rollout
 from srs.types import Candidate, RoundPlan, RoundRecord, UserError, Verdict, from_json, to_json
 
 T = TypeVar("T")
+CONFIG = "config.json"
 LOCK = ".lock"
 PARTIAL = ".partial"
 logger = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class RunDir:
             if path.exists() and not all(_is_left_over(p) for p in path.iterdir()):
                 hint = (
                     "add --resume to continue it, or choose another --run-dir"
-                    if (path / "config.json").exists()
+                    if (path / CONFIG).exists()
                     else "choose another --run-dir"
                 )
                 raise UserError(f"{path}: the folder is not empty; {hint}")
@@ -107,7 +108,9 @@ class RunDir:
         except UserError as e:
             run.close()
             run.discard_unstarted()
-            raise UserError(str(e).replace("continue with --resume", "start again")) from e
+            if isinstance(e, DiskFullError):
+                raise UserError(f"{path}: the disk is full; free some space and start again") from e
+            raise
         return run
 
     @classmethod
@@ -117,7 +120,7 @@ class RunDir:
         Raises UserError when there is no run, another process holds it, or the two configs differ in
         a key that would change results. The stored config stays until `keep_config`.
         """
-        file = path / "config.json"
+        file = path / CONFIG
         if not file.is_file():
             raise UserError(
                 f"{path}: no run to resume here (no config.json); start one without --resume"
@@ -142,7 +145,7 @@ class RunDir:
 
     def keep_config(self) -> None:
         """Store the config, once it is known to work here: the next resume begins with it."""
-        self.write_json("config.json", configs.to_dict(self.config))
+        self.write_json(CONFIG, configs.to_dict(self.config))
 
     def close(self) -> None:
         self._lock.close()
@@ -304,7 +307,8 @@ class RunDir:
 
 
 def _is_left_over(path: Path) -> bool:
-    return path.name == LOCK or path.suffix == PARTIAL
+    """Of ours alone: a start that is refused deletes its folder."""
+    return path.name in (LOCK, f"{CONFIG}{PARTIAL}")
 
 
 def _parse(path: Path, text: str) -> Any:

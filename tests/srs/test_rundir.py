@@ -92,8 +92,9 @@ def test_what_a_start_that_was_killed_leaves_is_no_run(tmp_path: Path) -> None:
         assert run.config == Config()
 
 
-def test_a_folder_with_other_files_is_not_taken(tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("x")
+@pytest.mark.parametrize("name", ["mine.txt", "download.partial"])
+def test_a_folder_with_other_files_is_not_taken(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x")
     with pytest.raises(UserError, match="not empty; choose another --run-dir"):
         RunDir.create(tmp_path, Config())
 
